@@ -1,0 +1,160 @@
+//! Profiles: named sets of sandbox settings. What a profile cannot express, no
+//! sandbox can have: there is no word here for privileged mode, host
+//! namespaces, devices or the engine's socket.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::durations::{Span, Timeout};
+use crate::limits::Limits;
+
+/// Name of a profile, as in `[profiles.<name>]` of the configuration.
+pub type ProfileName = Box<str>;
+
+/// The settings that a sandbox gets unless its project says otherwise.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Profile {
+    /// The image, by the name that the engine knows.
+    pub image: Box<str>,
+    /// Who runs in the sandbox.
+    pub user: User,
+    /// Whether the root file system can be written.
+    pub read_only_root: bool,
+    /// What is added to an otherwise empty set of capabilities.
+    pub capabilities: Vec<Capability>,
+    /// What the sandbox can reach.
+    pub network: Network,
+    /// Name of the OCI runtime, such as `runsc`; empty means the engine's default.
+    pub runtime: Box<str>,
+    /// What one sandbox may use.
+    pub limits: Limits,
+    /// Variables of every program in the sandbox.
+    pub env: BTreeMap<Box<str>, Box<str>>,
+    /// The shell of the terminal: the first that exists in the image.
+    pub shells: Vec<Box<str>>,
+    /// Stopped after so long without activity.
+    pub idle_timeout: Timeout,
+    /// Stopped so long after its start, whatever it does.
+    pub max_lifetime: Timeout,
+    /// Time between TERM and KILL when the sandbox is stopped.
+    pub stop_grace: Span,
+    /// How often a sandbox that ended behind our back is started again within
+    /// ten minutes; then it is failed.
+    pub restarts_max: u32,
+}
+
+/// Who runs in the sandbox; always a number, so that images need no user table.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub enum User {
+    /// A uid of its own for every sandbox, from the range of the configuration.
+    Own,
+    /// The same uid and gid for every sandbox of the profile.
+    Fixed {
+        /// Numeric user.
+        uid: u32,
+        /// Numeric group.
+        gid: u32,
+    },
+}
+
+impl TryFrom<String> for User {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        if text == "own" {
+            return Ok(User::Own);
+        }
+        let wrong = || "must be \"own\" or \"<uid>:<gid>\" in numbers".to_owned();
+        let (uid, gid) = text.split_once(':').ok_or_else(wrong)?;
+        Ok(User::Fixed {
+            uid: uid.parse().map_err(|_| wrong())?,
+            gid: gid.parse().map_err(|_| wrong())?,
+        })
+    }
+}
+
+impl From<User> for String {
+    fn from(user: User) -> String {
+        match user {
+            User::Own => "own".to_owned(),
+            User::Fixed { uid, gid } => format!("{uid}:{gid}"),
+        }
+    }
+}
+
+/// The capabilities that a profile may add back; there are no others.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+pub enum Capability {
+    /// Change owners of files.
+    Chown,
+    /// Ignore permissions of files.
+    DacOverride,
+    /// Act as the owner of any file.
+    Fowner,
+    /// Become another user.
+    Setuid,
+    /// Become another group.
+    Setgid,
+}
+
+impl Capability {
+    /// The kernel's name without its `CAP_` prefix.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Capability::Chown => "CHOWN",
+            Capability::DacOverride => "DAC_OVERRIDE",
+            Capability::Fowner => "FOWNER",
+            Capability::Setuid => "SETUID",
+            Capability::Setgid => "SETGID",
+        }
+    }
+}
+
+/// What a sandbox can reach.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Network {
+    /// Nothing: only a loopback interface. Previews come in through init.
+    None,
+    /// The engine's bridge, with the way out that it has.
+    Bridge,
+}
+
+impl Network {
+    /// The word used in the API and in the configuration.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Network::None => "none",
+            Network::Bridge => "bridge",
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_user_is_own_or_two_numbers() {
+        assert_eq!(User::try_from("own".to_owned()), Ok(User::Own));
+        let nobody = User::Fixed { uid: 65534, gid: 65534 };
+        assert_eq!(User::try_from("65534:65534".to_owned()), Ok(nobody));
+        for bad in ["root", "1000", "-1:0", "a:b", "1:2:3"] {
+            assert!(User::try_from(bad.to_owned()).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn privileged_words_do_not_exist() {
+        for word in ["SYS_ADMIN", "NET_ADMIN", "ALL"] {
+            assert!(serde_json::from_str::<Capability>(&format!("\"{word}\"")).is_err(), "{word}");
+        }
+        assert!(serde_json::from_str::<Network>("\"host\"").is_err());
+    }
+}
