@@ -119,6 +119,8 @@ pub struct NewProject {
     pub idempotency: Option<Idempotency>,
     /// Who asked.
     pub principal: Box<str>,
+    /// When, in microseconds since 1970.
+    pub at: u64,
 }
 
 /// A client's promise that two requests are one.
@@ -144,4 +146,6 @@ pub struct ProjectPatch {
     pub idle_timeout: Option<Timeout>,
     /// Replaces the maximum lifetime.
     pub max_lifetime: Option<Timeout>,
+    /// When, in microseconds since 1970.
+    pub at: u64,
 }
