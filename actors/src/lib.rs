@@ -1,2 +1,5 @@
 //! The tree.
 pub mod ports;
+pub mod settings;
+pub mod tree;
+pub mod view;
