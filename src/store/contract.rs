@@ -1,6 +1,8 @@
 //! What every store has to do, whatever its database: each function is one
 //! promise. An adapter's tests call [`holds`] with a store of their own.
 
+mod rows;
+
 use std::collections::HashSet;
 
 use sandtree_actors::ports::{Filter, MoveWrite, Store, Write, Written};
@@ -8,10 +10,7 @@ use sandtree_model::durations::Timeout;
 use sandtree_model::project::{
     Container, Idempotency, NewProject, Project, ProjectPatch, Settings,
 };
-use sandtree_model::{
-    Limits, Move, Network, Phase, ProcessRecord, ProcessSpec, ProjectKey, ProjectUid, SandboxUid,
-    Target,
-};
+use sandtree_model::{Limits, Move, Phase, ProcessRecord, ProcessSpec, Target};
 
 /// Every promise, each as a test of its own on a fresh store from `$open`, which
 /// answers a store and what has to outlive it. Its owners are [`OWNERS`].
@@ -48,104 +47,8 @@ macro_rules! holds {
 }
 pub(super) use holds;
 
-/// The owners of the stores under test: few, so that they run out.
-pub(super) const OWNERS: super::OwnerRange = super::OwnerRange { first: 5000, count: 20 };
-
-/// The `number`th uid; uids sort as their numbers do.
-pub(super) fn uid(number: u64) -> ProjectUid {
-    format!("p{number:019}").parse().unwrap()
-}
-
-fn sandbox(number: u64) -> SandboxUid {
-    format!("s{number:019}").parse().unwrap()
-}
-
-pub(super) fn key(tenant: &str, id: &str) -> ProjectKey {
-    ProjectKey { tenant: tenant.parse().unwrap(), id: id.parse().unwrap() }
-}
-
-fn settings() -> Settings {
-    Settings {
-        profile: "default".into(),
-        image: "image".into(),
-        env: [("SECRET".into(), "hunter2".into())].into(),
-        labels: [("team".into(), "red".into())].into(),
-        limits: Limits { memory_bytes: 1 << 28, cpu_millis: 1000, pids: 100, tmp_bytes: 1 << 24 },
-        network: Network::None,
-        idle_timeout: Timeout::Never,
-        max_lifetime: Timeout::Never,
-    }
-}
-
-/// A new project of tenant `a` whose id is `p-<number>`.
-pub(super) fn new(number: u64) -> NewProject {
-    NewProject {
-        uid: uid(number),
-        key: key("a", &format!("p-{number}")),
-        target: Target::Stopped,
-        settings: settings(),
-        sandbox: sandbox(number),
-        owner: Some((1000, 1000)),
-        idempotency: None,
-        principal: "key:admin".into(),
-        at: 1_000_000 + number,
-    }
-}
-
-pub(super) fn create(new: NewProject) -> Write {
-    Write::Create(Box::new(new))
-}
-
-/// A move of the `number`th project from `generation` to `to`.
-pub(super) fn step(number: u64, generation: u64, by: Move, to: Phase) -> MoveWrite {
-    MoveWrite {
-        uid: uid(number),
-        generation,
-        by,
-        to,
-        target: None,
-        container: None,
-        reason: "because".into(),
-        principal: "janitor".into(),
-        at: 2_000_000 + generation,
-    }
-}
-
-pub(super) fn moved(write: MoveWrite) -> Write {
-    Write::Move(Box::new(write))
-}
-
-async fn write(store: &impl Store, write: Write) -> Written {
-    let mut written = store.write(&[write]).await.unwrap();
-    assert_eq!(written.len(), 1);
-    written.remove(0)
-}
-
-fn row(written: Written) -> Project {
-    match written {
-        Written::Row(project) => *project,
-        Written::Repeated(_)
-        | Written::Done
-        | Written::Taken(_)
-        | Written::KeyReused
-        | Written::NoOwnerLeft
-        | Written::Stale => panic!("no row, but {written:?}"),
-    }
-}
-
-async fn made(store: &impl Store, new: NewProject) -> Project {
-    row(write(store, create(new)).await)
-}
-
-async fn delete(store: &impl Store, number: u64, generation: u64, target: Target) {
-    let ask = step(number, generation, Move::DeleteAsked, Phase::Deleting);
-    row(write(store, moved(MoveWrite { target: Some(target), ..ask })).await);
-    row(write(store, moved(step(number, generation + 1, Move::Removed, Phase::Deleted))).await);
-}
-
-fn ids(projects: &[Project]) -> Vec<&str> {
-    projects.iter().map(|project| project.key.id.as_str()).collect()
-}
+pub(super) use rows::{OWNERS, create, moved, new, step, uid};
+use rows::{delete, ids, key, made, row, sandbox, write};
 
 pub(super) async fn a_new_project_is_found_by_both_its_names(store: &impl Store) {
     assert_eq!(store.write(&[]).await.unwrap().len(), 0);
@@ -388,7 +291,8 @@ pub(super) async fn the_process_and_the_activity_are_kept(store: &impl Store) {
 
     let latest = before.active_at + 100;
     for at in [latest, before.active_at + 50] {
-        let answer = write(store, Write::Activity(vec![(uid(1), at), (uid(9), at)])).await;
+        let answer =
+            write(store, Write::Activity(vec![(uid(1), at), (uid(9), at), (uid(1), 1)])).await;
         assert!(matches!(answer, Written::Done));
         let project = store.project_by_uid(&uid(1)).await.unwrap().unwrap();
         assert_eq!(project, Project { active_at: latest, ..before.clone() }, "never goes back");

@@ -1,5 +1,6 @@
 //! Rows as the database has them, and the values they stand for.
 
+use std::collections::BTreeMap;
 use std::fmt::Display;
 
 use sandtree_actors::ports::{MoveWrite, StoreError};
@@ -126,9 +127,14 @@ pub(super) fn moves(moves: &[&MoveWrite]) -> Result<String, StoreError> {
     json(&rows)
 }
 
-/// Times of activity as one JSON array of `[uid, at]`.
+/// Times of activity as one JSON array of `[uid, at]`, the latest of each project.
 pub(super) fn activity(times: &[(ProjectUid, u64)]) -> Result<String, StoreError> {
-    json(&times)
+    let mut latest = BTreeMap::new();
+    for (uid, at) in times {
+        let kept = latest.entry(uid).or_insert(*at);
+        *kept = (*at).max(*kept);
+    }
+    json(&latest.into_iter().collect::<Vec<_>>())
 }
 
 /// Labels as one JSON array of `[name, value]`.

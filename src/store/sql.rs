@@ -1,7 +1,6 @@
 //! The text of every statement, once. Placeholders are `$1`; where a statement
 //! takes many rows at once they come as one JSON array of arrays, which
-//! [`each`] turns into rows. That function is the only word that differs between
-//! databases.
+//! `each!` turns into rows. That is the only word in which databases differ.
 
 /// The columns of a project, in the order of `row::ProjectRow`.
 macro_rules! columns {

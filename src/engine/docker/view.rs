@@ -49,8 +49,9 @@ impl Found {
         let out_of_memory = state.oom_killed.unwrap_or(false);
         let pid = state.pid.and_then(|pid| u32::try_from(pid).ok());
         Self {
+            // One without an id cannot be acted on, so it is as good as foreign.
+            owner: if answer.id.is_some() { owner(&labels, instance) } else { Owner::Other },
             id: answer.id.unwrap_or_default().into(),
-            owner: owner(&labels, instance),
             state: match status {
                 Status::RUNNING | Status::RESTARTING | Status::STOPPING => ContainerState::Running,
                 Status::PAUSED => ContainerState::Paused,
