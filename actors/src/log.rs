@@ -45,9 +45,6 @@ impl Default for LogSettings {
     }
 }
 
-#[cfg(test)]
-mod tests;
-
 /// One record of a process's log.
 #[derive(Debug, Clone)]
 pub struct LogRecord {
@@ -81,3 +78,6 @@ pub enum LogItem {
         status: ExitStatus,
     },
 }
+
+#[cfg(test)]
+mod tests;

@@ -125,6 +125,10 @@ impl Tree {
                 let why = "the idempotency key was used for a different request";
                 return Err(Refusal::Conflict { why: why.into() }.into());
             }
+            Written::NoOwnerLeft => {
+                let why = "the range of uids for sandboxes is used up; an operator has to widen it";
+                return Err(Fault::StoreAway(why.into()).into());
+            }
             Written::Done | Written::Stale => return Err(odd_outcome().into()),
         };
         let key = row.key.clone();

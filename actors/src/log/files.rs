@@ -115,9 +115,7 @@ pub(super) fn scan(file: &File, mut see: impl FnMut(Frame)) -> io::Result<u64> {
     loop {
         let buffer = frames.take_buffer();
         frames.refill(read_chunk(file, frames.at(), buffer)?);
-        let Some(first) = frames.pop() else {
-            return Ok(frames.at());
-        };
+        let Some(first) = frames.pop() else { return Ok(frames.at()) };
         see(first);
         while let Some(frame) = frames.pop() {
             see(frame);

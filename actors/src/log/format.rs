@@ -147,9 +147,7 @@ pub(super) enum Found {
 
 /// Looks at the start of `chunk`. Output shares the chunk's memory.
 pub(super) fn find(chunk: &Bytes) -> Found {
-    let Some(length) = u32_at(chunk, 0) else {
-        return Found::Short;
-    };
+    let Some(length) = u32_at(chunk, 0) else { return Found::Short };
     let body_bytes = length as usize;
     if !(BODY_BYTES..=BODY_BYTES + PAYLOAD_BYTES_MAX).contains(&body_bytes) {
         return Found::Bad;

@@ -213,9 +213,7 @@ fn fetch(
     place: Option<Place>,
     buffer: BytesMut,
 ) -> io::Result<Fetched> {
-    let Some(place) = place else {
-        return seek(dir, cursor, buffer);
-    };
+    let Some(place) = place else { return seek(dir, cursor, buffer) };
     let chunk = files::read_chunk(&place.file, place.at, buffer)?;
     if begins_whole(&chunk) {
         return Ok(Fetched::More(chunk));
@@ -241,13 +239,9 @@ fn begins_whole(chunk: &Bytes) -> bool {
 /// Opens the file that holds the cursor, by the files' headers.
 fn seek(dir: &Path, cursor: Option<Cursor>, buffer: BytesMut) -> io::Result<Fetched> {
     let numbers = files::numbers(dir)?;
-    let Some(cursor) = cursor else {
-        return first_of(dir, &numbers);
-    };
+    let Some(cursor) = cursor else { return first_of(dir, &numbers) };
     for number in numbers.iter().rev() {
-        let Some((place, header)) = open(dir, *number)? else {
-            continue;
-        };
+        let Some((place, header)) = open(dir, *number)? else { continue };
         if header.end.is_none_or(|first| first <= cursor) {
             let chunk = files::read_chunk(&place.file, place.at, buffer)?;
             return Ok(Fetched::Opened(place, header, chunk));
@@ -268,12 +262,8 @@ fn first_of(dir: &Path, numbers: &[u64]) -> io::Result<Fetched> {
 }
 
 fn open(dir: &Path, number: u64) -> io::Result<Option<(Place, Position)>> {
-    let Some(file) = files::open(dir, number)? else {
-        return Ok(None);
-    };
-    let Some(header) = files::header(&file)? else {
-        return Ok(None);
-    };
+    let Some(file) = files::open(dir, number)? else { return Ok(None) };
+    let Some(header) = files::header(&file)? else { return Ok(None) };
     let at = Frames::new().at();
     Ok(Some((Place { number, file: Arc::new(file), at }, header)))
 }

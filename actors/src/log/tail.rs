@@ -26,12 +26,8 @@ pub(super) fn start(dir: &Path, wanted: Tail) -> io::Result<Option<Cursor>> {
     let mut rest = Tail { records: wanted.records.min(RECORDS_MAX), ..wanted };
     let mut start = None;
     for number in files::numbers(dir)?.into_iter().rev() {
-        let Some(file) = files::open(dir, number)? else {
-            continue;
-        };
-        let Some(header) = files::header(&file)? else {
-            continue;
-        };
+        let Some(file) = files::open(dir, number)? else { continue };
+        let Some(header) = files::header(&file)? else { continue };
         let mut last = Last::of(rest);
         let mut end = header.end;
         files::scan(&file, |frame| {
@@ -70,9 +66,7 @@ impl Last {
         self.bytes += bytes;
         while self.records.len() > self.most.records || self.bytes > self.most.bytes {
             self.is_full = true;
-            let Some((_, bytes)) = self.records.pop_front() else {
-                break;
-            };
+            let Some((_, bytes)) = self.records.pop_front() else { break };
             self.bytes -= bytes;
         }
     }

@@ -310,6 +310,18 @@ impl LogWriter {
     }
 }
 
+/// Disks that fail, for tests.
+#[cfg(test)]
+impl LogWriter {
+    pub(super) fn replace_file(&mut self, file: File) -> File {
+        std::mem::replace(&mut self.file, file)
+    }
+
+    pub(super) fn fail_sync(&mut self) {
+        self.take_back_to(self.synced);
+    }
+}
+
 fn make_dir(dir: &Path) -> io::Result<()> {
     if dir.is_dir() {
         return Ok(());

@@ -197,7 +197,7 @@ impl Run {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(200))]
+    #![proptest_config(ProptestConfig::with_cases(64))]
 
     #[test]
     fn every_byte_is_there_once_and_in_order(steps in steps(), file_bytes in 200_u64..5_000) {

@@ -1,3 +1,4 @@
+use std::task::Poll;
 use std::time::Duration;
 
 use super::super::Tail;
@@ -141,24 +142,24 @@ fn a_cancelled_read_loses_nothing() {
     let mut offset = 0;
     block_on(async {
         while offset < 3_000 {
-            tokio::select! {
-                biased;
-                () = std::future::ready(()), if offset % 200 == 0 => {}
-                _ = reader.next() => unreachable!("the first branch is always ready"),
-            }
-            let read = reader.next();
-            tokio::pin!(read);
             // Polled once and dropped, with the read in flight.
-            let polled =
-                std::future::poll_fn(|task| std::task::Poll::Ready(read.as_mut().poll(task)));
-            match polled.await {
-                std::task::Poll::Ready(item) => offset = expect(item.unwrap(), offset),
-                std::task::Poll::Pending => {
-                    offset = expect(reader.next().await.unwrap(), offset);
-                }
-            }
+            let first = poll_once(reader.next()).await;
+            let item = match first {
+                Some(item) => item,
+                None => reader.next().await,
+            };
+            offset = expect(item.unwrap(), offset);
         }
     });
+}
+
+async fn poll_once<F: Future>(future: F) -> Option<F::Output> {
+    let mut future = std::pin::pin!(future);
+    std::future::poll_fn(|task| match future.as_mut().poll(task) {
+        Poll::Ready(output) => Poll::Ready(Some(output)),
+        Poll::Pending => Poll::Ready(None),
+    })
+    .await
 }
 
 fn expect(item: Option<LogItem>, offset: u64) -> u64 {
