@@ -2,3 +2,5 @@
 //! does nothing but call [`cli`].
 
 pub mod edge;
+pub mod engine;
+pub mod store;

@@ -7,7 +7,7 @@ use std::time::Duration;
 use hyper::upgrade::OnUpgrade;
 use metrics_exporter_prometheus::PrometheusHandle;
 use percent_encoding::percent_decode_str;
-use sandtree_actors::tree::Tree;
+use sandtree_actors::Tree;
 use sandtree_model::{Principal, ProjectId, ProjectKey, ProjectUid};
 use serde::de::DeserializeOwned;
 use tokio_util::sync::CancellationToken;
