@@ -1,0 +1,4 @@
+//! The server: everything that touches the outside world. The program in `main.rs`
+//! does nothing but call [`cli`].
+
+pub mod edge;

@@ -1,0 +1,3 @@
+//! The program `sandtree`.
+
+fn main() {}
