@@ -154,7 +154,7 @@ async fn log(tree: &Running, bytes: usize) -> String {
             match reader.next().await? {
                 Some(LogItem::Record(record)) => text.extend_from_slice(&record.bytes),
                 Some(LogItem::Gap { .. } | LogItem::Ended { .. }) => {}
-                None => reader.more().await,
+                None => assert!(reader.more().await, "the log ended early"),
             }
         }
         Answer::Ok(text)

@@ -17,9 +17,9 @@ use tokio::runtime::Runtime;
 use tokio::task::JoinHandle;
 
 pub(crate) use sandtree_actors::ports::ContainerState;
-pub(crate) use sandtree_actors::settings::TreeSettings;
-pub(crate) use sandtree_actors::view::View;
-pub(crate) use sandtree_actors::{CreateRequest, Operation, PatchRequest, Tree};
+pub(crate) use sandtree_actors::{
+    CreateRequest, Operation, PatchRequest, Tree, TreeSettings, View,
+};
 pub(crate) use sandtree_model::{Answer, Failure, Fault, Phase, ProjectKey, Refusal, SandboxUid};
 
 /// A deletion that takes the files along.
