@@ -1,4 +1,5 @@
 //! The tree.
+pub mod fanout;
 pub mod log;
 pub mod ports;
 pub mod settings;
