@@ -11,6 +11,10 @@ use crate::view::Cursor;
 /// program that writes byte by byte does not fill the ring with chunks.
 const CHUNK_BYTES_MIN: usize = 4 * 1024;
 
+/// Largest offset that is believed: no program writes so much, and what is added to it
+/// never overflows.
+const OFFSET_MAX: u64 = 1 << 62;
+
 #[derive(Debug)]
 pub(super) struct Ring {
     bytes_max: usize,
@@ -50,6 +54,7 @@ pub(super) enum At {
 
 impl Ring {
     pub(super) fn new(bytes_max: usize, end: Cursor) -> Self {
+        let end = Cursor { offset: end.offset.min(OFFSET_MAX), ..end };
         Self { bytes_max, chunks: VecDeque::new(), bytes: 0, end, ended: None }
     }
 
@@ -67,7 +72,7 @@ impl Ring {
             return;
         }
         let offset = self.end.offset;
-        self.end.offset = offset.saturating_add(bytes.len() as u64);
+        self.end.offset += bytes.len() as u64;
         self.bytes += bytes.len();
         match self.chunks.back_mut() {
             Some(last)
@@ -84,7 +89,7 @@ impl Ring {
     }
 
     pub(super) fn skip_to(&mut self, offset: u64) {
-        self.end.offset = self.end.offset.max(offset);
+        self.end.offset = self.end.offset.max(offset.min(OFFSET_MAX));
     }
 
     pub(super) fn set_ended(&mut self, status: ExitStatus) {

@@ -110,6 +110,17 @@ fn bytes_that_come_again_are_left_out_and_a_jump_is_a_gap() {
 }
 
 #[test]
+fn offsets_that_nobody_can_reach_do_no_harm() {
+    let fanout = Fanout::new(1_000, at(u64::MAX));
+    let start = fanout.cursor();
+    fanout.skip_to(u64::MAX);
+    fanout.push_at(u64::MAX - 1, output(0, 100));
+    let mut reader = fanout.join(start);
+    assert_eq!(rest(&mut reader), [bytes(0, 100)]);
+    assert_eq!(rest(&mut fanout.join(at(5))).len(), 2);
+}
+
+#[test]
 fn the_end_comes_after_the_last_byte_and_once() {
     let fanout = Fanout::new(1_000, at(0));
     let mut reader = fanout.join(at(0));
