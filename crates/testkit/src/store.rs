@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use sandtree_actors::ports::{Filter, MoveWrite, Store, StoreError, Write, Written};
 use sandtree_model::{
     InstanceId, Move, NewProject, Phase, Project, ProjectKey, ProjectPatch, ProjectUid, SandboxUid,
-    Target, TenantId, Transition,
+    TenantId, Transition,
 };
 use tokio::sync::watch;
 
