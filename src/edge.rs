@@ -22,6 +22,7 @@ pub mod events;
 pub mod exec;
 pub mod files;
 pub mod health;
+pub mod idle;
 pub mod metrics;
 pub mod openapi;
 pub mod preview;
@@ -31,6 +32,8 @@ pub mod reply;
 pub mod router;
 pub mod stats;
 pub mod terminal;
+pub mod time;
+pub mod websocket;
 
 use std::collections::BTreeMap;
 

@@ -4,13 +4,14 @@
 //! published. Admission is bounded here, before any mailbox.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, AtomicUsize};
 use std::time::Duration;
 
 use bytes::Bytes;
 use sandtree_model::durations::Timeout;
 use sandtree_model::project::{Idempotency, Texts};
 use sandtree_model::{
-    Answer, Event, EventId, ExitStatus, LimitsPatch, Network, Principal, ProcessSpec, ProjectId,
+    Answer, Event, EventId, ExitStatus, Failure, LimitsPatch, Network, Principal, ProcessSpec, ProjectId,
     ProjectKey, ProjectUid, TenantId,
 };
 use sandtree_workspace::Workspace;
@@ -200,14 +201,38 @@ impl Sandbox {
     pub async fn exec(&self, _spec: sandtree_wire::ExecSpec) -> Answer<Exec> {
         unimplemented!()
     }
-    /// Connects to a port on the sandbox's loopback interface.
-    pub async fn dial(&self, _port: u16) -> Answer<UnixStream> {
+    /// Connects to a port on the sandbox's loopback interface; [`Refusal::Conflict`]
+    /// when nothing listens there.
+    ///
+    /// [`Refusal::Conflict`]: sandtree_model::Refusal::Conflict
+    pub async fn dial(&self, _port: u16) -> Answer<Dialled> {
+        unimplemented!()
+    }
+    /// What its connections have carried since the project's actors were spawned.
+    pub fn traffic(&self) -> Arc<Traffic> {
         unimplemented!()
     }
     /// What the sandbox uses.
     pub async fn stats(&self) -> Answer<sandtree_wire::Stats> {
         unimplemented!()
     }
+}
+
+/// A connection to a port in the sandbox. While it lives, the project counts as active.
+pub struct Dialled {
+    /// The bytes of both sides.
+    pub stream: UnixStream,
+}
+
+/// What the connections to a sandbox's ports carry, all of them together.
+#[derive(Debug, Default)]
+pub struct Traffic {
+    /// Bytes from clients to the sandbox.
+    pub received: AtomicU64,
+    /// Bytes from the sandbox to clients.
+    pub sent: AtomicU64,
+    /// Connections that are open.
+    pub open: AtomicUsize,
 }
 
 /// A command in flight.
@@ -382,7 +407,7 @@ impl Files {
     }
     /// Does one write after all earlier ones of this project, on a thread where
     /// blocking is allowed. `changes` is what the event log shows of it.
-    pub async fn write<T, F>(&self, _work: F) -> Answer<T>
+    pub async fn write<T, F>(&self, _work: F) -> Result<T, WriteError>
     where
         T: Send + 'static,
         F: FnOnce(&Workspace) -> (Result<T, sandtree_workspace::WorkspaceError>, Vec<FileNote>)
@@ -391,6 +416,17 @@ impl Files {
     {
         unimplemented!()
     }
+}
+
+/// Why a write did not succeed.
+#[derive(Debug, thiserror::Error)]
+pub enum WriteError {
+    /// The files say no.
+    #[error(transparent)]
+    Workspace(#[from] sandtree_workspace::WorkspaceError),
+    /// The write was not done.
+    #[error(transparent)]
+    Failure(#[from] Failure),
 }
 
 /// What the event log shows of a write.
