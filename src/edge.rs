@@ -90,10 +90,7 @@ pub fn table() -> Vec<Route> {
 pub fn routes(context: &Context) -> BoxedFilter<(Response,)> {
     let mut groups: BTreeMap<&'static str, Vec<BoxedFilter<(Response,)>>> = BTreeMap::new();
     for route in table() {
-        groups
-            .entry(first_segment(route.template))
-            .or_default()
-            .push(route.filter(context));
+        groups.entry(first_segment(route.template)).or_default().push(route.filter(context));
     }
     let groups = groups.into_iter().filter_map(|(segment, rows)| {
         let mine = warp::path::full().and_then(move |path: FullPath| async move {
@@ -113,10 +110,8 @@ fn first_segment(path: &str) -> &str {
 
 fn unknown() -> BoxedFilter<(Response,)> {
     let answer = |path: FullPath| {
-        let problem = Problem::new(
-            kinds::UNKNOWN_ROUTE,
-            format!("nothing is at {}", path.as_str()),
-        );
+        let problem =
+            Problem::new(kinds::UNKNOWN_ROUTE, format!("nothing is at {}", path.as_str()));
         let mut response = problem.into_response();
         response.extensions_mut().insert(Answerer("unknown"));
         response

@@ -1,5 +1,64 @@
 //! The tree.
+//!
+//! ```text
+//! root                      supervises all; routes nothing
+//! ├─ repository             the only writer of runtime state
+//! ├─ reconciler             takes stock at start, and when the engine comes back
+//! ├─ janitor                idle timeout, maximum lifetime, orphans, passivation
+//! ├─ engine watch           engine events become facts for the project concerned
+//! └─ project × N            the address of every request about one project
+//!    ├─ container           the single authority of its life cycle
+//!    ├─ process             its one long-running command
+//!    ├─ terminal            its one shell, for any number of viewers
+//!    └─ file-writer         every write to its workspace, in order
+//! ```
+//!
+//! [`Tree`] is the front door. The doors out are the [`ports`]: engine, store,
+//! clock. Beside them the tree talks to the init of every sandbox, over a unix
+//! socket in that sandbox's directory (`home`, `link`).
+//!
+//! Three rules hold everywhere. A handler never awaits the engine, the store or
+//! another actor: it starts a task that it owns and gets the outcome as a fact.
+//! Bytes never pass through a mailbox. What the tree knows about a project is
+//! published in one place (`live`) that everybody reads without a message.
+
+mod ask;
+mod container;
+mod context;
+mod directory;
+mod engine_watch;
+mod events;
+mod fanout;
+mod file_writer;
+mod files;
+mod home;
+mod janitor;
+mod layout;
+mod link;
+mod live;
+mod log;
 pub mod ports;
-pub mod settings;
-pub mod tree;
-pub mod view;
+mod process;
+mod project;
+mod reconciler;
+mod repository;
+mod request;
+mod root;
+mod sandbox;
+mod screen;
+mod settings;
+mod supervise;
+mod tasks;
+mod terminal;
+mod tree;
+mod view;
+
+pub use events::EventReader;
+pub use files::{FileNote, Files, WriteError};
+pub use log::{LogItem, LogReader, LogRecord, LogSettings, LogWriter, Tail};
+pub use request::{CreateRequest, PatchRequest};
+pub use sandbox::{Dialled, Exec, ExecOutput, ExecStdin, Sandbox};
+pub use settings::TreeSettings;
+pub use terminal::{TerminalInput, TerminalItem, ViewRequest, Viewer};
+pub use tree::{Operation, Tree};
+pub use view::{Cursor, ProcessState, ProcessView, TerminalView, View};

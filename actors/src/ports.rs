@@ -373,6 +373,8 @@ pub enum Written {
     Taken(Box<Project>),
     /// Not done: the idempotency key was used for another request.
     KeyReused,
+    /// Not done: every owner of the range has a project.
+    NoOwnerLeft,
     /// Not done: there is no such project, or it is not at the named generation.
     Stale,
 }

@@ -4,66 +4,46 @@
 //! published. Admission is bounded here, before any mailbox.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize};
 use std::time::Duration;
 
-use bytes::Bytes;
-use sandtree_model::durations::Timeout;
-use sandtree_model::project::{Idempotency, Texts};
+use dashmap::DashMap;
+use ractor::{Actor, ActorRef, RpcReplyPort, SpawnErr};
+use rand::TryRngCore as _;
 use sandtree_model::{
-    Answer, Event, EventId, ExitStatus, Failure, LimitsPatch, Network, Principal, ProcessSpec, ProjectId,
-    ProjectKey, ProjectUid, TenantId,
+    Answer, EventId, Fault, NewProject, Phase, Principal, ProcessSpec, Project, ProjectKey,
+    ProjectPatch, ProjectUid, Refusal, Target, TenantId,
 };
-use sandtree_workspace::Workspace;
-use tokio::net::UnixStream;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use crate::ports::Filter;
+use crate::ask::ask;
+use crate::container::{Asked, ContainerMsg};
+use crate::context::Context;
+use crate::directory::Entry;
+use crate::events::EventReader;
+use crate::files::{self, Files};
+use crate::live::{Busy, Hold, Live, LiveLimits};
+use crate::log::LogReader;
+use crate::ports::{Clock, Engine, Filter, Store, StoreError, Write, Written};
+use crate::process::ProcessMsg;
+use crate::project::{self, ProjectActor, ProjectMsg};
+use crate::request::{CreateRequest, PatchRequest, check_env, check_labels, check_limits};
+use crate::root::{RootActor, RootMsg};
+use crate::sandbox::Sandbox;
+use crate::settings::TreeSettings;
+use crate::terminal::{TerminalMsg, ViewRequest, Viewer};
 use crate::view::{Cursor, ProcessView, View};
+
+/// Attempts to enter a project whose actors come and go at that moment.
+const ENTER_ATTEMPTS: usize = 8;
 
 /// A handle on the whole tree; cheap to clone.
 #[derive(Clone)]
-pub struct Tree(());
+pub struct Tree(Arc<Inner>);
 
-/// What a new project is to be; what is absent comes from its profile.
-#[derive(Debug, Clone, Default)]
-pub struct CreateRequest {
-    /// Its id; absent: a fresh one.
-    pub id: Option<ProjectId>,
-    /// Absent: the profile `default`.
-    pub profile: Option<Box<str>>,
-    /// See [`sandtree_model::Settings`].
-    pub image: Option<Box<str>>,
-    /// Added to the profile's.
-    pub env: Texts,
-    /// The tenant's own notes.
-    pub labels: Texts,
-    /// Changes to the profile's.
-    pub limits: LimitsPatch,
-    /// See [`sandtree_model::Settings`].
-    pub network: Option<Network>,
-    /// See [`sandtree_model::Settings`].
-    pub idle_timeout: Option<Timeout>,
-    /// See [`sandtree_model::Settings`].
-    pub max_lifetime: Option<Timeout>,
-    /// Whether it is started at once.
-    pub start: bool,
-    /// Makes a repeated request find the first one's project.
-    pub idempotency: Option<Idempotency>,
-}
-
-/// A change of a project; what is absent stays.
-#[derive(Debug, Clone, Default)]
-pub struct PatchRequest {
-    /// Replaces the environment; programs started from now on see it.
-    pub env: Option<Texts>,
-    /// Replaces the labels.
-    pub labels: Option<Texts>,
-    /// Changes the limits from the next start on.
-    pub limits: LimitsPatch,
-    /// Replaces the idle timeout.
-    pub idle_timeout: Option<Timeout>,
-    /// Replaces the maximum lifetime.
-    pub max_lifetime: Option<Timeout>,
+struct Inner {
+    context: Arc<Context>,
+    tenants: DashMap<TenantId, Arc<Semaphore>>,
+    root: std::sync::OnceLock<ActorRef<RootMsg>>,
 }
 
 /// What can be asked of a project's life cycle.
@@ -86,364 +66,503 @@ pub enum Operation {
     },
 }
 
+/// Proof that a request was let in; holds its places until it is answered.
+struct Admitted {
+    entry: Entry,
+    hold: Hold,
+    _places: [OwnedSemaphorePermit; 2],
+}
+
 impl Tree {
+    /// Spawns the root and all that serves every project.
+    ///
+    /// # Errors
+    ///
+    /// When an actor cannot be spawned.
+    pub async fn spawn(
+        settings: TreeSettings,
+        engine: Arc<dyn Engine>,
+        store: Arc<dyn Store>,
+        clock: Arc<dyn Clock>,
+    ) -> Result<Self, SpawnErr> {
+        let context = Context::new(settings, engine, store, clock);
+        let inner = Inner { context, tenants: DashMap::new(), root: std::sync::OnceLock::new() };
+        let tree = Self(Arc::new(inner));
+        let (root, _) = Actor::spawn(None, RootActor, tree.clone()).await?;
+        // Set once, here.
+        let _ = tree.0.root.set(root);
+        Ok(tree)
+    }
+
+    pub(crate) fn context(&self) -> &Arc<Context> {
+        &self.0.context
+    }
+
+    /// What the tree was told at its start.
+    #[must_use]
+    pub fn settings(&self) -> &TreeSettings {
+        &self.0.context.settings
+    }
+
     /// Makes a project; the flag is false when an earlier request with the same
-    /// idempotency key had made it. With `start`, answers once it runs.
-    pub async fn create(&self, _by: &Principal, _request: CreateRequest) -> Answer<(View, bool)> {
-        unimplemented!()
+    /// idempotency key had made it. With `start`, answers once it runs. A request
+    /// that is answered with an error leaves no project behind.
+    ///
+    /// # Errors
+    ///
+    /// [`Refusal::Exists`], [`Refusal::Invalid`], and faults of the engine.
+    pub async fn create(&self, by: &Principal, request: CreateRequest) -> Answer<(View, bool)> {
+        let new = self.new_project(by, &request)?;
+        if request.start && !*self.context().engine_is_here.borrow() {
+            self.context().check_engine().await?;
+        }
+        let _tenant_place = self.tenant_place(&by.tenant)?;
+        let row = match self.context().write(None, Write::Create(Box::new(new))).await? {
+            Written::Row(row) => row,
+            Written::Repeated(row) => return Ok((self.get(&row.key).await?, false)),
+            Written::Taken(row) => return Err(taken(&row).into()),
+            Written::KeyReused => {
+                let why = "the idempotency key was used for a different request";
+                return Err(Refusal::Conflict { why: why.into() }.into());
+            }
+            Written::NoOwnerLeft => {
+                let why = "the range of uids for sandboxes is used up; an operator has to widen it";
+                return Err(Fault::StoreAway(why.into()).into());
+            }
+            Written::Done | Written::Stale => return Err(odd_outcome().into()),
+        };
+        let key = row.key.clone();
+        let operation = if request.start { Operation::Start } else { Operation::Stop };
+        let made = self.make(*row, by, operation).await;
+        if made.is_err() {
+            self.undo_create(by.clone(), key);
+        }
+        Ok((made?, true))
     }
+
+    async fn make(&self, row: Project, by: &Principal, operation: Operation) -> Answer<View> {
+        let key = row.key.clone();
+        self.enter_with(&key, Some(row)).await?;
+        self.operate_because(by, &key, operation, "created".into(), false).await
+    }
+
+    fn undo_create(&self, by: Principal, key: ProjectKey) {
+        let tree = self.clone();
+        let delete = Operation::Delete { keep_files: false };
+        self.context().tasks.spawn(async move {
+            let reason = "could not be created".into();
+            if let Err(failure) = tree.operate_because(&by, &key, delete, reason, false).await {
+                tracing::warn!(project = %key, %failure, "a failed create is not undone yet");
+            }
+        });
+    }
+
+    fn new_project(&self, by: &Principal, request: &CreateRequest) -> Answer<NewProject> {
+        let name = request.profile.as_deref().unwrap_or("default");
+        let profile = self.context().profile(name)?;
+        let settings = request.settings(name, profile)?;
+        let id = match &request.id {
+            Some(id) => id.clone(),
+            None => opaque("p")?.parse().map_err(|_| odd_outcome())?,
+        };
+        Ok(NewProject {
+            uid: opaque("")?.parse().map_err(|_| odd_outcome())?,
+            key: ProjectKey { tenant: by.tenant.clone(), id },
+            target: if request.start { Target::Running } else { Target::Stopped },
+            settings,
+            sandbox: opaque("")?.parse().map_err(|_| odd_outcome())?,
+            owner: self.context().owner_of(profile),
+            idempotency: request.idempotency.clone(),
+            principal: by.name.clone(),
+            at: self.context().clock.now(),
+        })
+    }
+
     /// One project, from what was published. Spawns nothing.
-    pub async fn get(&self, _key: &ProjectKey) -> Answer<View> {
-        unimplemented!()
+    ///
+    /// # Errors
+    ///
+    /// [`Refusal::NotFound`].
+    pub async fn get(&self, key: &ProjectKey) -> Answer<View> {
+        if let Some(entry) = self.context().directory.find(key) {
+            let view = entry.live.view();
+            return if view.project.phase == Phase::Deleted { Err(no_such(key)) } else { Ok(view) };
+        }
+        let row = self.stored(key).await?;
+        Ok(View::of(Arc::new(row), None, None))
     }
+
     /// The address of a project, by its identity (for previews by host name).
-    pub async fn address(&self, _uid: &ProjectUid) -> Answer<ProjectKey> {
-        unimplemented!()
+    ///
+    /// # Errors
+    ///
+    /// [`Refusal::NotFound`].
+    pub async fn address(&self, uid: &ProjectUid) -> Answer<ProjectKey> {
+        let row = self.context().store.project_by_uid(uid).await.map_err(store_away)?;
+        let none = || Refusal::not_found(format!("the project with uid {uid}"));
+        Ok(row.ok_or_else(none)?.key)
     }
+
     /// A tenant's projects, in the order of their ids. Spawns nothing.
-    pub async fn list(&self, _tenant: &TenantId, _filter: &Filter) -> Answer<Vec<View>> {
-        unimplemented!()
+    ///
+    /// # Errors
+    ///
+    /// [`Fault::StoreAway`].
+    pub async fn list(&self, tenant: &TenantId, filter: &Filter) -> Answer<Vec<View>> {
+        let rows = self.context().store.list(tenant, filter).await.map_err(store_away)?;
+        let view = |row: Project| match self.context().directory.find(&row.key) {
+            Some(entry) if entry.live.row().uid == row.uid => entry.live.view(),
+            _ => View::of(Arc::new(row), None, None),
+        };
+        Ok(rows.into_iter().map(view).collect())
     }
+
     /// Waits until the project is in `phase` or `timeout` has passed, whichever is
     /// first, and answers how it is then.
+    ///
+    /// # Errors
+    ///
+    /// [`Refusal::NotFound`].
     pub async fn wait_for(
         &self,
-        _key: &ProjectKey,
-        _phase: sandtree_model::Phase,
-        _timeout: Duration,
+        key: &ProjectKey,
+        phase: Phase,
+        timeout: Duration,
     ) -> Answer<View> {
-        unimplemented!()
+        let (_, hold) = self.enter(key).await?;
+        let mut rows = hold.live().follow();
+        // Past the time, the answer is how it is by then.
+        let _ = tokio::time::timeout(timeout, rows.wait_for(|row| row.phase == phase)).await;
+        Ok(hold.live().view())
     }
+
     /// Does an operation and answers when it is done. Dropping the future does
     /// not undo it: the target is committed first, and the tree goes on.
+    ///
+    /// # Errors
+    ///
+    /// [`Refusal::WrongPhase`], [`Refusal::Conflict`] when a later request won, and
+    /// faults.
     pub async fn operate(
         &self,
-        _by: &Principal,
-        _key: &ProjectKey,
-        _operation: Operation,
+        by: &Principal,
+        key: &ProjectKey,
+        operation: Operation,
     ) -> Answer<View> {
-        unimplemented!()
+        self.operate_because(by, key, operation, "asked for".into(), false).await
     }
-    /// As [`Tree::operate`], but answers as soon as the operation is accepted.
+
+    /// As [`Tree::operate`], but answers as soon as the intent is committed.
+    ///
+    /// # Errors
+    ///
+    /// As [`Tree::operate`], as far as they are known by then.
     pub async fn operate_later(
         &self,
-        _by: &Principal,
-        _key: &ProjectKey,
-        _operation: Operation,
+        by: &Principal,
+        key: &ProjectKey,
+        operation: Operation,
     ) -> Answer<View> {
-        unimplemented!()
+        self.operate_because(by, key, operation, "asked for".into(), true).await
     }
+
+    pub(crate) async fn operate_because(
+        &self,
+        by: &Principal,
+        key: &ProjectKey,
+        operation: Operation,
+        reason: Box<str>,
+        later: bool,
+    ) -> Answer<View> {
+        let admitted = self.admit(key).await?;
+        let limit = self.settings().operation_timeout;
+        let by = by.clone();
+        ask(&admitted.entry.actor, limit, |reply| {
+            let asked = Asked { operation, by, reason, later, reply };
+            ProjectMsg::Container(ContainerMsg::Operate(asked))
+        })
+        .await??;
+        Ok(admitted.hold.live().view())
+    }
+
     /// Changes settings.
-    pub async fn patch(&self, _key: &ProjectKey, _patch: PatchRequest) -> Answer<View> {
-        unimplemented!()
+    ///
+    /// # Errors
+    ///
+    /// [`Refusal::Invalid`], and faults of the store.
+    pub async fn patch(&self, key: &ProjectKey, patch: PatchRequest) -> Answer<View> {
+        let admitted = self.admit(key).await?;
+        let limits = check_limits(admitted.hold.live().row().settings.limits.with(patch.limits))?;
+        patch.env.as_ref().map_or(Ok(()), check_env)?;
+        patch.labels.as_ref().map_or(Ok(()), check_labels)?;
+        let patch = ProjectPatch {
+            env: patch.env,
+            labels: patch.labels,
+            limits: Some(limits),
+            idle_timeout: patch.idle_timeout,
+            max_lifetime: patch.max_lifetime,
+            at: self.context().clock.now(),
+        };
+        self.ask_project(&admitted, |reply| {
+            ProjectMsg::Container(ContainerMsg::Patch(Box::new(patch), reply))
+        })
+        .await?;
+        Ok(admitted.hold.live().view())
     }
+
     /// The running sandbox of a project: commands, connections, usage. While the
     /// handle lives, the project counts as active.
-    pub async fn sandbox(&self, _key: &ProjectKey) -> Answer<Sandbox> {
-        unimplemented!()
+    ///
+    /// # Errors
+    ///
+    /// [`Refusal::WrongPhase`] when it does not run.
+    pub async fn sandbox(&self, key: &ProjectKey) -> Answer<Sandbox> {
+        let admitted = self.admit(key).await?;
+        let busy = Busy::new(admitted.hold.live());
+        let link = self
+            .ask_project(&admitted, |reply| ProjectMsg::Container(ContainerMsg::Lease(reply)))
+            .await?;
+        Ok(Sandbox { link, busy: Arc::new(busy) })
     }
-    /// Starts the project's process, replacing one that runs with another spec. The flag is
-    /// true when it was started, false when one with this spec ran already.
+
+    /// Starts the project's process, replacing one that runs with another spec. The
+    /// flag is true when it was started, false when one with this spec ran already.
+    ///
+    /// # Errors
+    ///
+    /// [`Refusal::WrongPhase`], [`Refusal::Invalid`] when it cannot be started.
     pub async fn put_process(
         &self,
-        _key: &ProjectKey,
-        _spec: ProcessSpec,
+        key: &ProjectKey,
+        spec: ProcessSpec,
     ) -> Answer<(ProcessView, bool)> {
-        unimplemented!()
+        let admitted = self.admit(key).await?;
+        let spec = Box::new(spec);
+        self.ask_project(&admitted, |reply| ProjectMsg::Process(ProcessMsg::Put(spec, reply))).await
     }
+
     /// Ends the project's process: TERM, then KILL after its grace period.
-    pub async fn stop_process(&self, _key: &ProjectKey) -> Answer<ProcessView> {
-        unimplemented!()
+    ///
+    /// # Errors
+    ///
+    /// [`Refusal::NotFound`] when there was never one.
+    pub async fn stop_process(&self, key: &ProjectKey) -> Answer<ProcessView> {
+        let admitted = self.admit(key).await?;
+        self.ask_project(&admitted, |reply| ProjectMsg::Process(ProcessMsg::Stop(reply))).await
     }
+
     /// Sends a signal to the process's group.
-    pub async fn signal_process(&self, _key: &ProjectKey, _signal: i32) -> Answer<()> {
-        unimplemented!()
+    ///
+    /// # Errors
+    ///
+    /// [`Refusal::Conflict`] when it does not run.
+    pub async fn signal_process(&self, key: &ProjectKey, signal: i32) -> Answer<()> {
+        let admitted = self.admit(key).await?;
+        self.ask_project(&admitted, |reply| ProjectMsg::Process(ProcessMsg::Signal(signal, reply)))
+            .await
     }
+
     /// Reads the process's log from a cursor on; `None`: from its oldest record.
-    pub async fn logs(&self, _key: &ProjectKey, _after: Option<Cursor>) -> Answer<LogReader> {
-        unimplemented!()
+    ///
+    /// # Errors
+    ///
+    /// [`Refusal::NotFound`].
+    pub async fn logs(&self, key: &ProjectKey, after: Option<Cursor>) -> Answer<LogReader> {
+        let (_, hold) = self.enter(key).await?;
+        let dir = self.context().sandbox_dir(&hold.live().row().sandbox).log();
+        Ok(LogReader::new(dir, after, hold.live().log_grown.subscribe()))
     }
+
     /// Looks at the terminal, starting its shell if there is none.
-    pub async fn open_terminal(
-        &self,
-        _key: &ProjectKey,
-        _request: ViewRequest,
-    ) -> Answer<Viewer> {
-        unimplemented!()
+    ///
+    /// # Errors
+    ///
+    /// [`Refusal::WrongPhase`], [`Refusal::Busy`] when too many look already.
+    pub async fn open_terminal(&self, key: &ProjectKey, request: ViewRequest) -> Answer<Viewer> {
+        let admitted = self.admit(key).await?;
+        self.ask_project(&admitted, |reply| {
+            ProjectMsg::Terminal(TerminalMsg::Open(request.clamped(), reply))
+        })
+        .await
     }
+
     /// Ends the terminal's shell.
-    pub async fn close_terminal(&self, _key: &ProjectKey) -> Answer<()> {
-        unimplemented!()
+    ///
+    /// # Errors
+    ///
+    /// Faults of the sandbox.
+    pub async fn close_terminal(&self, key: &ProjectKey) -> Answer<()> {
+        let admitted = self.admit(key).await?;
+        self.ask_project(&admitted, |reply| ProjectMsg::Terminal(TerminalMsg::Close(reply))).await
     }
+
     /// The files of a project, running or not.
-    pub async fn files(&self, _key: &ProjectKey) -> Answer<Files> {
-        unimplemented!()
+    ///
+    /// # Errors
+    ///
+    /// [`Refusal::NotFound`], and faults of the disk.
+    pub async fn files(&self, key: &ProjectKey) -> Answer<Files> {
+        let admitted = self.admit(key).await?;
+        let live = admitted.hold.live();
+        if matches!(live.row().phase, Phase::Deleting | Phase::Deleted) {
+            return Err(no_such(key));
+        }
+        let dir = self.context().sandbox_dir(&live.row().sandbox);
+        files::open(dir, Busy::new(live), admitted.entry.actor.clone()).await
     }
+
     /// What happens in a project from now on, or from after an event on.
-    pub async fn events(&self, _key: &ProjectKey, _after: Option<EventId>) -> Answer<EventReader> {
-        unimplemented!()
+    ///
+    /// # Errors
+    ///
+    /// [`Refusal::NotFound`].
+    pub async fn events(&self, key: &ProjectKey, after: Option<EventId>) -> Answer<EventReader> {
+        let (_, hold) = self.enter(key).await?;
+        Ok(EventReader::new(Arc::clone(self.context()), hold, after))
     }
+
     /// Whether engine and store answer, for `/ready`: name, and what is wrong.
     pub async fn readiness(&self) -> Vec<(&'static str, Result<(), Box<str>>)> {
-        unimplemented!()
+        let engine = self.context().check_engine().await;
+        let store = self.context().store.ping().await;
+        vec![
+            ("engine", engine.map_err(|failure| failure.to_string().into())),
+            ("store", store.map_err(|StoreError(why)| why)),
+        ]
     }
+
+    /// How many projects have actors.
+    #[must_use]
+    pub fn live_projects(&self) -> usize {
+        self.context().directory.entries().len()
+    }
+
     /// Ends all actors, bottom up; sandboxes run on.
-    pub async fn shut_down(&self, _deadline: Duration) {
-        unimplemented!()
+    pub async fn shut_down(&self, deadline: Duration) {
+        self.context().tasks.close();
+        let ended = async {
+            if let Some(root) = self.0.root.get() {
+                let cell = root.get_cell();
+                cell.stop_children_and_wait(None, Some(deadline / 2)).await;
+                // It may have ended by itself.
+                let _ = root.stop_and_wait(None, Some(deadline / 2)).await;
+            }
+            self.context().tasks.wait().await;
+        };
+        if tokio::time::timeout(deadline, ended).await.is_err() {
+            tracing::warn!("some work was cut off at the deadline; the next start settles it");
+        }
+    }
+
+    /// Spawns the project's actors if it has none.
+    pub(crate) async fn rouse(&self, key: &ProjectKey) -> Answer<()> {
+        self.enter(key).await.map(|_| ())
+    }
+
+    async fn stored(&self, key: &ProjectKey) -> Answer<Project> {
+        let row = self.context().store.project(key).await.map_err(store_away)?;
+        row.ok_or_else(|| no_such(key))
+    }
+
+    async fn enter(&self, key: &ProjectKey) -> Answer<(Entry, Hold)> {
+        self.enter_with(key, None).await
+    }
+
+    /// The project's entry with a hold on it; spawns its actors if need be.
+    async fn enter_with(&self, key: &ProjectKey, row: Option<Project>) -> Answer<(Entry, Hold)> {
+        for _ in 0..ENTER_ATTEMPTS {
+            if let Some(entered) = self.context().directory.enter(key) {
+                return Ok(entered);
+            }
+            let place = self.context().directory.place(key);
+            let spawned = place.get_or_try_init(|| self.spawn_project(key, row.clone())).await;
+            match spawned {
+                Ok(entry) => self.context().directory.filled(entry),
+                Err(failure) => {
+                    self.context().directory.discard(key, Arc::clone(&place));
+                    return Err(failure);
+                }
+            }
+        }
+        Err(Fault::Internal("the project's actors come and go; try again".into()).into())
+    }
+
+    async fn spawn_project(&self, key: &ProjectKey, row: Option<Project>) -> Answer<Entry> {
+        let context = Arc::clone(self.context());
+        let row = match row {
+            Some(row) => row,
+            None => self.stored(key).await?,
+        };
+        let limits = LiveLimits {
+            events_kept: context.settings.events_kept,
+            execs_max: context.settings.execs_max as usize,
+            requests_max: context.settings.project_requests_max,
+        };
+        let live = Live::new(row, limits, Arc::clone(&context.clock));
+        let root = context.root().ok_or_else(|| Fault::Internal("the tree is not up".into()))?;
+        let arguments = project::Arguments { context, live: Arc::clone(&live), key: key.clone() };
+        let spawned = Actor::spawn_linked(None, ProjectActor, arguments, root).await;
+        let (actor, _) = spawned.map_err(|error| Fault::Internal(error.to_string().into()))?;
+        Ok(Entry { key: key.clone(), actor, live })
+    }
+
+    fn tenant_place(&self, tenant: &TenantId) -> Answer<OwnedSemaphorePermit> {
+        let limit = self.settings().tenant_requests_max;
+        let places = match self.0.tenants.get(tenant) {
+            Some(places) => Arc::clone(&places),
+            None => {
+                let fresh = || Arc::new(Semaphore::new(limit));
+                Arc::clone(&self.0.tenants.entry(tenant.clone()).or_insert_with(fresh))
+            }
+        };
+        let busy = |_| Refusal::Busy { what: format!("{limit} requests of one tenant").into() };
+        Ok(places.try_acquire_owned().map_err(busy)?)
+    }
+
+    async fn admit(&self, key: &ProjectKey) -> Answer<Admitted> {
+        let tenant_place = self.tenant_place(&key.tenant)?;
+        let (entry, hold) = self.enter(key).await?;
+        let limit = self.settings().project_requests_max;
+        let busy = |_| Refusal::Busy { what: format!("{limit} requests for one project").into() };
+        let place = Arc::clone(&entry.live.request_places).try_acquire_owned().map_err(busy)?;
+        Ok(Admitted { entry, hold, _places: [tenant_place, place] })
+    }
+
+    async fn ask_project<T: Send + 'static>(
+        &self,
+        admitted: &Admitted,
+        message: impl FnOnce(RpcReplyPort<Answer<T>>) -> ProjectMsg,
+    ) -> Answer<T> {
+        ask(&admitted.entry.actor, self.settings().operation_timeout, message).await?
     }
 }
 
-/// A running sandbox.
-pub struct Sandbox(());
-
-impl Sandbox {
-    /// Runs a command. Dropping the answer kills its whole tree.
-    pub async fn exec(&self, _spec: sandtree_wire::ExecSpec) -> Answer<Exec> {
-        unimplemented!()
-    }
-    /// Connects to a port on the sandbox's loopback interface; [`Refusal::Conflict`]
-    /// when nothing listens there.
-    ///
-    /// [`Refusal::Conflict`]: sandtree_model::Refusal::Conflict
-    pub async fn dial(&self, _port: u16) -> Answer<Dialled> {
-        unimplemented!()
-    }
-    /// What its connections have carried since the project's actors were spawned.
-    pub fn traffic(&self) -> Arc<Traffic> {
-        unimplemented!()
-    }
-    /// What the sandbox uses.
-    pub async fn stats(&self) -> Answer<sandtree_wire::Stats> {
-        unimplemented!()
-    }
+fn no_such(key: &ProjectKey) -> sandtree_model::Failure {
+    Refusal::not_found(format!("project \"{}\"", key.id)).into()
 }
 
-/// A connection to a port in the sandbox. While it lives, the project counts as active.
-pub struct Dialled {
-    /// The bytes of both sides.
-    pub stream: UnixStream,
-}
-
-/// What the connections to a sandbox's ports carry, all of them together.
-#[derive(Debug, Default)]
-pub struct Traffic {
-    /// Bytes from clients to the sandbox.
-    pub received: AtomicU64,
-    /// Bytes from the sandbox to clients.
-    pub sent: AtomicU64,
-    /// Connections that are open.
-    pub open: AtomicUsize,
-}
-
-/// A command in flight.
-pub struct Exec(());
-
-/// What a command in flight says; the last is `Exited` or `Failed`.
-#[derive(Debug, Clone)]
-pub enum ExecOutput {
-    /// It runs.
-    Started {
-        /// Its id inside the sandbox.
-        pid: u32,
-    },
-    /// Standard output.
-    Stdout(Bytes),
-    /// Standard error.
-    Stderr(Bytes),
-    /// It could not be started: the operating system's error and what was tried.
-    Failed(sandtree_wire::StartError),
-    /// It ended.
-    Exited {
-        /// How.
-        status: ExitStatus,
-        /// Whether its timeout ended it.
-        timed_out: bool,
-    },
-}
-
-impl Exec {
-    /// The next thing it says. Cancel safe.
-    pub async fn next(&mut self) -> Answer<ExecOutput> {
-        unimplemented!()
+fn taken(row: &Project) -> Refusal {
+    if row.target.is_delete() {
+        let why = "a project with this id is still being deleted; try again in a moment";
+        return Refusal::Conflict { why: why.into() };
     }
-    /// Its standard input, once, if the spec asked for it.
-    pub fn take_stdin(&mut self) -> Option<ExecStdin> {
-        unimplemented!()
-    }
+    Refusal::Exists { what: format!("project \"{}\"", row.key.id).into() }
 }
 
-/// Standard input of a command in flight. Dropping it ends the input.
-pub struct ExecStdin(());
-
-impl ExecStdin {
-    /// Writes input; waits while the command does not read.
-    pub async fn write(&mut self, _bytes: &[u8]) -> Answer<()> {
-        unimplemented!()
-    }
+fn odd_outcome() -> Fault {
+    Fault::Internal("the store answered something else".into())
 }
 
-/// One record of a process's log.
-#[derive(Debug, Clone)]
-pub struct LogRecord {
-    /// Where it starts.
-    pub at: Cursor,
-    /// Microseconds since 1970, by the sandbox's clock.
-    pub time: u64,
-    /// 1 for standard output, 2 for standard error.
-    pub stream: u8,
-    /// What was written.
-    pub bytes: Bytes,
+fn store_away(StoreError(why): StoreError) -> Fault {
+    Fault::StoreAway(why)
 }
 
-/// What a reader of the log gets.
-#[derive(Debug, Clone)]
-pub enum LogItem {
-    /// A record.
-    Record(LogRecord),
-    /// Bytes before this cursor are gone: rotated away, or lost while the server was.
-    Gap {
-        /// How many, where that is known.
-        bytes: Option<u64>,
-        /// Where it goes on.
-        to: Cursor,
-    },
-    /// The process ended; a restart begins a new epoch after it.
-    Ended {
-        /// Which start of it.
-        epoch: u64,
-        /// How.
-        status: ExitStatus,
-    },
-}
-
-/// Reads a process's log, from disk.
-pub struct LogReader(());
-
-impl LogReader {
-    /// The next item, or `None` at the present end.
-    pub async fn next(&mut self) -> Answer<Option<LogItem>> {
-        unimplemented!()
-    }
-    /// Waits until there may be more; returns at once if there is. Cancel safe.
-    pub async fn more(&mut self) {
-        unimplemented!()
-    }
-    /// Where the next item starts.
-    pub fn cursor(&self) -> Option<Cursor> {
-        unimplemented!()
-    }
-}
-
-/// How a viewer wants to look at the terminal.
-#[derive(Debug, Clone, Copy)]
-pub struct ViewRequest {
-    /// Characters in a line, 2 to 500; applied to the shell.
-    pub cols: u16,
-    /// Lines, 2 to 500.
-    pub rows: u16,
-    /// Continue after this byte; absent: the current screen first.
-    pub after: Option<Cursor>,
-}
-
-/// One viewer of a terminal.
-pub struct Viewer(());
-
-/// What a viewer gets.
-#[derive(Debug, Clone)]
-pub enum TerminalItem {
-    /// Comes first, and again if the shell was started anew: where the bytes after it start.
-    /// With `fresh`, the client clears its screen before them.
-    Ready {
-        /// Position of the next byte.
-        at: Cursor,
-        /// Whether what follows repaints the whole screen.
-        fresh: bool,
-    },
-    /// Output.
-    Bytes(Bytes),
-    /// This viewer was too slow, or came too late: so many bytes are lost.
-    Gap {
-        /// How many.
-        bytes: u64,
-    },
-    /// The shell ended; the last item.
-    Exited(ExitStatus),
-}
-
-impl Viewer {
-    /// The next item; `None` when the sandbox or the server ends. Cancel safe.
-    pub async fn next(&mut self) -> Option<TerminalItem> {
-        unimplemented!()
-    }
-    /// A handle for input, which can be used beside [`Viewer::next`].
-    pub fn input(&self) -> TerminalInput {
-        unimplemented!()
-    }
-}
-
-/// Input of a terminal.
-#[derive(Clone)]
-pub struct TerminalInput(());
-
-impl TerminalInput {
-    /// Keystrokes; waits while the shell does not read.
-    pub async fn write(&self, _bytes: Bytes) -> Answer<()> {
-        unimplemented!()
-    }
-    /// A new size, 2 to 500 each; others are brought into that range.
-    pub async fn resize(&self, _cols: u16, _rows: u16) -> Answer<()> {
-        unimplemented!()
-    }
-}
-
-/// The files of one project. While the handle lives, the project counts as active.
-#[derive(Clone)]
-pub struct Files(());
-
-impl Files {
-    /// For reads, which are direct; call it where blocking is allowed.
-    pub fn workspace(&self) -> &Arc<Workspace> {
-        unimplemented!()
-    }
-    /// Does one write after all earlier ones of this project, on a thread where
-    /// blocking is allowed. `changes` is what the event log shows of it.
-    pub async fn write<T, F>(&self, _work: F) -> Result<T, WriteError>
-    where
-        T: Send + 'static,
-        F: FnOnce(&Workspace) -> (Result<T, sandtree_workspace::WorkspaceError>, Vec<FileNote>)
-            + Send
-            + 'static,
-    {
-        unimplemented!()
-    }
-}
-
-/// Why a write did not succeed.
-#[derive(Debug, thiserror::Error)]
-pub enum WriteError {
-    /// The files say no.
-    #[error(transparent)]
-    Workspace(#[from] sandtree_workspace::WorkspaceError),
-    /// The write was not done.
-    #[error(transparent)]
-    Failure(#[from] Failure),
-}
-
-/// What the event log shows of a write.
-#[derive(Debug, Clone)]
-pub struct FileNote {
-    /// Relative to the workspace.
-    pub path: Box<str>,
-    /// What was done.
-    pub change: sandtree_model::event::FileChange,
-}
-
-/// Follows a project's events.
-pub struct EventReader(());
-
-impl EventReader {
-    /// The next event; `None` after the project's last one. Cancel safe.
-    pub async fn next(&mut self) -> Option<(EventId, Event)> {
-        unimplemented!()
-    }
+/// A fresh opaque text of 20 characters, or of `prefix` and 19.
+fn opaque(prefix: &str) -> Answer<String> {
+    const LETTERS: &[u8; 32] = b"abcdefghijkmnpqrstuvwxyz23456789";
+    let mut bytes = [0_u8; sandtree_model::ids::UID_CHARS];
+    let filled = rand::rngs::OsRng.try_fill_bytes(&mut bytes);
+    filled.map_err(|error| Fault::Internal(error.to_string().into()))?;
+    let letters = bytes.iter().map(|byte| LETTERS[usize::from(byte % 32)] as char);
+    Ok(prefix.chars().chain(letters.skip(prefix.len())).collect())
 }

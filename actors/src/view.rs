@@ -42,6 +42,24 @@ pub struct View {
     pub terminal: Option<TerminalView>,
 }
 
+impl View {
+    /// A view of a row, with what its actors have published on top.
+    pub(crate) fn of(
+        project: Arc<Project>,
+        process: Option<ProcessView>,
+        terminal: Option<TerminalView>,
+    ) -> Self {
+        let kept = || {
+            let record = project.process.clone()?;
+            let state =
+                record.ended.map_or(ProcessState::Idle, |(how, _)| ProcessState::Ended(how));
+            Some(ProcessView { record, state, pid: None })
+        };
+        let process = process.or_else(kept);
+        Self { project, process, terminal }
+    }
+}
+
 /// A process as it is now.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ProcessView {

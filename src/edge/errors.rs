@@ -122,15 +122,7 @@ impl Problem {
         let retry_after = matches!(kind.status, 429 | 503).then_some(Duration::from_secs(1));
         let (field, limit, phase, allow) = (None, None, None, None);
         let detail = detail.into();
-        Self(Box::new(Parts {
-            kind,
-            detail,
-            field,
-            limit,
-            phase,
-            retry_after,
-            allow,
-        }))
+        Self(Box::new(Parts { kind, detail, field, limit, phase, retry_after, allow }))
     }
 
     /// A field that cannot be used; `field` is its path in the body, or the name of
@@ -213,19 +205,12 @@ impl Problem {
             StatusCode::from_u16(self.0.kind.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
         let mut response = reply::bytes(status, self.document().to_string());
         let headers = response.headers_mut();
-        headers.insert(
-            CONTENT_TYPE,
-            HeaderValue::from_static("application/problem+json"),
-        );
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
         headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
         if let Some(after) = self.0.retry_after {
             headers.insert(RETRY_AFTER, HeaderValue::from(after.as_secs().max(1)));
         }
-        if let Some(allow) = self
-            .0
-            .allow
-            .and_then(|allow| HeaderValue::from_str(&allow).ok())
-        {
+        if let Some(allow) = self.0.allow.and_then(|allow| HeaderValue::from_str(&allow).ok()) {
             headers.insert(ALLOW, allow);
         }
         if self.0.kind == kinds::UPGRADE_REQUIRED {

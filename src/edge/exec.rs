@@ -22,7 +22,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
-use sandtree_actors::tree::{Exec, ExecOutput, ExecStdin};
+use sandtree_actors::{Exec, ExecOutput, ExecStdin};
 use sandtree_model::durations::Span;
 use sandtree_model::{Answer, Fault};
 use sandtree_wire::{DATA_BYTES_MAX, ExecSpec, StartError};

@@ -6,7 +6,7 @@ pub mod signals;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use sandtree_actors::view::{ProcessState, ProcessView};
+use sandtree_actors::{ProcessState, ProcessView};
 use sandtree_model::durations::Span;
 use sandtree_model::process::WhenFull;
 use sandtree_model::{ProcessSpec, RestartPolicy};

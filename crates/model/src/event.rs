@@ -14,7 +14,7 @@ use crate::process::ExitStatus;
 pub struct EventId {
     /// Generation of the project's row.
     pub generation: u64,
-    /// Number within the generation; restarts at 1 when the server restarts.
+    /// Zero, or the time in microseconds since 1970: rises across restarts too.
     pub number: u64,
 }
 
@@ -31,7 +31,10 @@ impl FromStr for EventId {
         let parse = |part: &str| part.parse::<u64>().ok();
         text.split_once('.')
             .and_then(|(generation, number)| {
-                Some(Self { generation: parse(generation)?, number: parse(number)? })
+                Some(Self {
+                    generation: parse(generation)?,
+                    number: parse(number)?,
+                })
             })
             .ok_or_else(|| "must be an id that this server sent, like \"3.0\"".to_owned())
     }

@@ -54,8 +54,6 @@ pub struct Container {
     pub made_with: Box<str>,
     /// When it was last started, in microseconds since 1970.
     pub started_at: u64,
-    /// Hash of the token that init proves itself with, in hex.
-    pub token_sha256: Box<str>,
 }
 
 /// A project: one row.

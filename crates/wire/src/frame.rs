@@ -170,6 +170,23 @@ pub async fn read_frame<'a, R>(
 where
     R: AsyncRead + Unpin,
 {
+    read_frame_within(reader, buffer, usize::MAX).await
+}
+
+/// As [`read_frame`], for a peer that has not proven itself and gets no more
+/// than `bytes_max` of payload.
+///
+/// # Errors
+///
+/// As [`read_frame`].
+pub async fn read_frame_within<'a, R>(
+    reader: &mut R,
+    buffer: &'a mut Vec<u8>,
+    bytes_max: usize,
+) -> Result<Frame<'a>, FrameError>
+where
+    R: AsyncRead + Unpin,
+{
     let mut header = [0; 5];
     if reader.read(&mut header[..1]).await? == 0 {
         return Err(FrameError::Closed);
@@ -177,12 +194,16 @@ where
     reader.read_exact(&mut header[1..]).await?;
     let kind = Kind::try_from(header[0])?;
     let bytes = u32::from_le_bytes([header[1], header[2], header[3], header[4]]) as usize;
-    if bytes > kind.bytes_max() {
-        return Err(FrameError::TooLong { bytes, limit: kind.bytes_max() });
+    let limit = kind.bytes_max().min(bytes_max);
+    if bytes > limit {
+        return Err(FrameError::TooLong { bytes, limit });
     }
     buffer.resize(bytes, 0);
     reader.read_exact(buffer).await?;
-    Ok(Frame { kind, payload: buffer })
+    Ok(Frame {
+        kind,
+        payload: buffer,
+    })
 }
 
 /// Reads one frame that has to be a message.
@@ -206,7 +227,9 @@ where
 pub fn header(kind: Kind, bytes: usize) -> Result<[u8; 5], FrameError> {
     let limit = kind.bytes_max();
     let length = u32::try_from(bytes).ok().filter(|_| bytes <= limit);
-    let length = length.ok_or(FrameError::TooLong { bytes, limit })?.to_le_bytes();
+    let length = length
+        .ok_or(FrameError::TooLong { bytes, limit })?
+        .to_le_bytes();
     Ok([kind as u8, length[0], length[1], length[2], length[3]])
 }
 

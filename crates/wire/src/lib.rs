@@ -26,7 +26,10 @@
 pub mod frame;
 pub mod message;
 
-pub use frame::{Frame, FrameError, Kind, read_frame, read_message, write_frame, write_message};
+pub use frame::{
+    Frame, FrameError, Kind, RecordHead, read_frame, read_frame_within, read_message, write_frame,
+    write_message,
+};
 pub use message::*;
 
 /// The newest version of the wire that this code speaks.

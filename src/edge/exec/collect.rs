@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use sandtree_actors::tree::ExecOutput;
+use sandtree_actors::ExecOutput;
 use sandtree_model::{Answer, ExitStatus, Fault};
 use serde::Serialize;
 

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::{Stream, stream};
-use sandtree_actors::tree::ExecOutput;
+use sandtree_actors::ExecOutput;
 use sandtree_model::{Answer, ExitStatus, Fault};
 use serde_json::json;
 use tokio::time::Instant;

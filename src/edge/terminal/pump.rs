@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use bytes::{Bytes, BytesMut};
 use futures_util::{FutureExt, Sink, Stream, StreamExt};
-use sandtree_actors::tree::TerminalItem;
+use sandtree_actors::TerminalItem;
 use sandtree_model::{Answer, ExitStatus};
 use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;

@@ -1,8 +1,8 @@
 //! How one item is written.
 
 use bytes::Bytes;
-use sandtree_actors::tree::LogItem;
-use sandtree_actors::view::Cursor;
+use sandtree_actors::LogItem;
+use sandtree_actors::Cursor;
 use serde::Serialize;
 
 use super::reading::Told;

@@ -2,7 +2,7 @@ use std::collections::VecDeque;
 
 use bytes::Bytes;
 use http_body_util::BodyExt;
-use sandtree_actors::tree::LogRecord;
+use sandtree_actors::LogRecord;
 use sandtree_model::{ExitStatus, Fault};
 
 use super::*;

@@ -2,7 +2,7 @@ use std::sync::Mutex;
 use std::time::Duration;
 
 use futures_util::stream;
-use sandtree_actors::view::Cursor;
+use sandtree_actors::Cursor;
 use sandtree_model::Fault;
 use tokio::io::DuplexStream;
 use tokio_tungstenite::WebSocketStream;

@@ -1,0 +1,455 @@
+//! The container actor: the single authority of a project's life cycle.
+//!
+//! ```text
+//! project ── Operate ──▶ container ──▶ one owned task: intent, then settle
+//!                            ▲                     │
+//!                            └──── facts ──────────┘   engine, home, repository
+//! ```
+//!
+//! An operation commits its intent and then [settles](work): it goes from phase to
+//! phase until the project is where it was asked to be. What a crash interrupted
+//! is finished by the same settling, which is therefore the first thing that this
+//! actor does for a project that is not at rest. One task at a time; whoever asks
+//! meanwhile waits in the queue. Supervised by its project; when it dies, its task
+//! ends with it and its successor settles again from the row.
+
+mod boot;
+mod work;
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
+
+use ractor::{Actor, ActorProcessingErr, ActorRef, RpcReplyPort};
+use sandtree_model::{Answer, Failure, Fault, Phase, Principal, ProjectPatch, Refusal, Target};
+use sandtree_wire::{JobState, Notice};
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use crate::context::Context;
+use crate::home::Home;
+use crate::link::{Link, LinkNews};
+use crate::live::Live;
+use crate::ports::{WhatHappened, Write};
+use crate::project::ProjectMsg;
+use crate::tree::Operation;
+use work::Work;
+
+/// Pause before the first attempt to settle again; doubles up to the last.
+const RETRY_AFTER: Duration = Duration::from_millis(500);
+const RETRY_AFTER_MAX: Duration = Duration::from_secs(30);
+
+/// Everything a container actor can be told.
+pub(crate) enum ContainerMsg {
+    /// Ask: bring the project to where the operation leads.
+    Operate(Asked),
+    /// Ask: change settings.
+    Patch(Box<ProjectPatch>, RpcReplyPort<Answer<()>>),
+    /// Ask: the link to the init of the running sandbox.
+    Lease(RpcReplyPort<Answer<Arc<Link>>>),
+    /// Tell: take stock, and go on to where the project was asked to be.
+    Settle,
+    /// Fact: something happened to the container, as the engine says.
+    Happened(WhatHappened),
+    /// Fact: something happened on the link with this number.
+    News(u64, LinkNews),
+    /// Fact: the intent of the task in progress is committed.
+    IntentCommitted,
+    /// Fact: init is linked and configured; these jobs run in the sandbox.
+    Up(Arc<Link>, Vec<JobState>),
+    /// Fact: the task in progress ended.
+    Ended(Answer<()>),
+}
+
+/// An operation that somebody waits for.
+pub(crate) struct Asked {
+    /// What.
+    pub(crate) operation: Operation,
+    /// Who.
+    pub(crate) by: Principal,
+    /// Why, in words for people.
+    pub(crate) reason: Box<str>,
+    /// Answer as soon as the intent is committed, not when it is done.
+    pub(crate) later: bool,
+    /// Where the answer goes.
+    pub(crate) reply: RpcReplyPort<Answer<()>>,
+}
+
+/// The actor.
+pub(crate) struct ContainerActor;
+
+/// What the actor is spawned with.
+pub(crate) struct Arguments {
+    pub(crate) context: Arc<Context>,
+    pub(crate) live: Arc<Live>,
+    pub(crate) project: ActorRef<ProjectMsg>,
+}
+
+/// What the actor holds.
+pub(crate) struct State {
+    me: ActorRef<ContainerMsg>,
+    context: Arc<Context>,
+    live: Arc<Live>,
+    project: ActorRef<ProjectMsg>,
+    home: Option<Arc<Home>>,
+    link: Option<Arc<Link>>,
+    /// Whether the phase is known to be true.
+    is_settled: bool,
+    retry_after: Duration,
+    current: Option<Current>,
+    queue: VecDeque<Asked>,
+    /// Ended with the actor.
+    tasks: JoinSet<()>,
+}
+
+/// The task in progress.
+struct Current {
+    /// Absent while it only settles.
+    operation: Option<Operation>,
+    waiting: Vec<Asked>,
+    cancel: CancellationToken,
+}
+
+impl Actor for ContainerActor {
+    type Msg = ContainerMsg;
+    type State = State;
+    type Arguments = Arguments;
+
+    async fn pre_start(
+        &self,
+        me: ActorRef<ContainerMsg>,
+        arguments: Arguments,
+    ) -> Result<State, ActorProcessingErr> {
+        let Arguments { context, live, project } = arguments;
+        let is_settled = live.row().phase.is_at_rest();
+        if !is_settled {
+            me.cast(ContainerMsg::Settle)?;
+        }
+        Ok(State {
+            me,
+            context,
+            live,
+            project,
+            home: None,
+            link: None,
+            is_settled,
+            retry_after: RETRY_AFTER,
+            current: None,
+            queue: VecDeque::new(),
+            tasks: JoinSet::new(),
+        })
+    }
+
+    async fn handle(
+        &self,
+        _me: ActorRef<ContainerMsg>,
+        message: ContainerMsg,
+        state: &mut State,
+    ) -> Result<(), ActorProcessingErr> {
+        match message {
+            ContainerMsg::Operate(asked) => state.operate(asked),
+            ContainerMsg::Patch(patch, reply) => state.patch(*patch, reply),
+            ContainerMsg::Lease(reply) => state.lease(reply),
+            ContainerMsg::Settle => state.settle(),
+            ContainerMsg::Happened(what) => state.happened(what),
+            ContainerMsg::News(number, news) => state.news(number, news),
+            ContainerMsg::IntentCommitted => state.intent_committed(),
+            ContainerMsg::Up(link, jobs) => state.up(link, jobs),
+            ContainerMsg::Ended(outcome) => state.ended(outcome),
+        }
+        state.advance();
+        while state.tasks.try_join_next().is_some() {}
+        Ok(())
+    }
+}
+
+fn reply_to(asked: Asked, outcome: Answer<()>) {
+    // Who does not wait any more finds out by reading the project.
+    let _ = asked.reply.send(outcome);
+}
+
+impl State {
+    fn operate(&mut self, asked: Asked) {
+        if let Some(current) = &mut self.current {
+            let is_same = match current.operation {
+                Some(operation) => operation == asked.operation,
+                None => target_of(asked.operation) == self.live.row().target,
+            };
+            if is_same {
+                current.waiting.push(asked);
+                return;
+            }
+            // Nobody should wait for a start that is not wanted any more.
+            if matches!(asked.operation, Operation::Stop | Operation::Delete { .. }) {
+                current.cancel.cancel();
+            }
+        }
+        if let Operation::Delete { .. } = asked.operation {
+            for other in self.queue.drain(..) {
+                reply_to(other, Err(being_deleted()));
+            }
+        }
+        self.queue.push_back(asked);
+    }
+
+    /// Begins the next task, if none is in progress and there is something to do.
+    fn advance(&mut self) {
+        while self.current.is_none() {
+            if !self.is_settled {
+                return;
+            }
+            let Some(asked) = self.queue.pop_front() else {
+                return;
+            };
+            match is_there_already(asked.operation, self.live.row().phase) {
+                Ok(true) => reply_to(asked, Ok(())),
+                Ok(false) => self.begin(Some(asked)),
+                Err(refusal) => reply_to(asked, Err(refusal.into())),
+            }
+        }
+    }
+
+    fn settle(&mut self) {
+        if self.current.is_none() && !self.live.row().phase.is_at_rest() {
+            self.begin(None);
+        }
+    }
+
+    fn begin(&mut self, asked: Option<Asked>) {
+        let home = match self.open_home() {
+            Ok(home) => home,
+            Err(error) => {
+                let failure = Failure::from(Fault::Disk(error.to_string().into()));
+                tracing::error!(%error, "cannot open the sandbox's socket");
+                return asked.into_iter().for_each(|asked| reply_to(asked, Err(failure.clone())));
+            }
+        };
+        let cancel = CancellationToken::new();
+        let (principal, reason) = match &asked {
+            Some(asked) => (asked.by.name.clone(), asked.reason.clone()),
+            None => ("server".into(), "taking stock".into()),
+        };
+        let work = Work {
+            context: Arc::clone(&self.context),
+            live: Arc::clone(&self.live),
+            home,
+            me: self.me.clone(),
+            principal,
+            reason,
+            cancel: cancel.clone(),
+        };
+        let operation = asked.as_ref().map(|asked| asked.operation);
+        self.current = Some(Current { operation, waiting: asked.into_iter().collect(), cancel });
+        let me = self.me.clone();
+        self.tasks.spawn(async move {
+            let outcome = work.run(operation).await;
+            // The actor that owns this task outlives it.
+            let _ = me.cast(ContainerMsg::Ended(outcome));
+        });
+    }
+
+    fn open_home(&mut self) -> std::io::Result<Arc<Home>> {
+        if let Some(home) = &self.home {
+            return Ok(Arc::clone(home));
+        }
+        let dir = self.context.sandbox_dir(&self.live.row().sandbox);
+        let (home, mut news) = Home::open(dir.root())?;
+        let home = Arc::new(home);
+        self.home = Some(Arc::clone(&home));
+        let me = self.me.clone();
+        self.tasks.spawn(async move {
+            while let Some((number, item)) = news.recv().await {
+                if me.cast(ContainerMsg::News(number, item)).is_err() {
+                    return;
+                }
+            }
+        });
+        Ok(home)
+    }
+
+    fn intent_committed(&mut self) {
+        let Some(current) = &mut self.current else {
+            return;
+        };
+        for asked in current.waiting.extract_if(.., |asked| asked.later) {
+            reply_to(asked, Ok(()));
+        }
+    }
+
+    fn up(&mut self, link: Arc<Link>, jobs: Vec<JobState>) {
+        self.link = Some(Arc::clone(&link));
+        // The project supervises this actor and outlives it.
+        let _ = self.project.cast(ProjectMsg::Up(link, jobs));
+    }
+
+    fn ended(&mut self, outcome: Answer<()>) {
+        let Some(current) = self.current.take() else {
+            return;
+        };
+        let phase = self.live.row().phase;
+        let is_transient = matches!(
+            &outcome,
+            Err(Failure::Faulted(Fault::EngineAway(_) | Fault::StoreAway(_) | Fault::Internal(_)))
+        );
+        // A cancelled task has left the phase where it was; its canceller goes on from there.
+        self.is_settled = !is_transient || phase.is_at_rest();
+        if is_transient && !phase.is_at_rest() {
+            self.retry_later();
+            if current.operation.is_none() {
+                // Who waited for the stock-taking is told why it cannot be done now.
+                for asked in self.queue.drain(..) {
+                    reply_to(asked, outcome.clone());
+                }
+            }
+        } else {
+            self.retry_after = RETRY_AFTER;
+        }
+        for asked in current.waiting {
+            reply_to(asked, outcome.clone());
+        }
+        self.after(phase);
+    }
+
+    /// Lets go of what the phase does not need.
+    fn after(&mut self, phase: Phase) {
+        if phase.is_at_rest() {
+            self.home = None;
+            self.lost_link();
+        }
+        if phase == Phase::Deleted {
+            for asked in self.queue.drain(..) {
+                let is_delete = matches!(asked.operation, Operation::Delete { .. });
+                let gone = || Err(Refusal::not_found("the project").into());
+                reply_to(asked, if is_delete { Ok(()) } else { gone() });
+            }
+            let _ = self.project.cast(ProjectMsg::Deleted);
+        }
+    }
+
+    fn retry_later(&mut self) {
+        let (me, after) = (self.me.clone(), self.retry_after);
+        self.retry_after = (after * 2).min(RETRY_AFTER_MAX);
+        self.tasks.spawn(async move {
+            tokio::time::sleep(after).await;
+            let _ = me.cast(ContainerMsg::Settle);
+        });
+    }
+
+    fn happened(&mut self, what: WhatHappened) {
+        let row = self.live.row();
+        if self.current.is_some() || row.phase.is_at_rest() {
+            return;
+        }
+        let is_expected = match what {
+            WhatHappened::Paused => row.phase == Phase::Paused,
+            WhatHappened::Resumed | WhatHappened::Started => row.phase == Phase::Running,
+            WhatHappened::OutOfMemory => true,
+            WhatHappened::Died | WhatHappened::Removed => false,
+        };
+        if !is_expected {
+            self.begin(None);
+        }
+    }
+
+    fn news(&mut self, number: u64, news: LinkNews) {
+        if self.link.as_ref().is_none_or(|link| link.number != number) {
+            return;
+        }
+        match news {
+            LinkNews::Notice(Notice::JobEnded(job)) => {
+                let _ = self.project.cast(ProjectMsg::JobEnded(job));
+            }
+            LinkNews::Lost => {
+                self.lost_link();
+                self.settle();
+            }
+        }
+    }
+
+    fn lost_link(&mut self) {
+        if self.link.take().is_some() {
+            let _ = self.project.cast(ProjectMsg::Down);
+        }
+    }
+
+    fn lease(&self, reply: RpcReplyPort<Answer<Arc<Link>>>) {
+        let phase = self.live.row().phase;
+        let answer = match (&self.link, phase) {
+            (Some(link), Phase::Running) if !link.is_closed() => Ok(Arc::clone(link)),
+            (_, Phase::Running) => {
+                Err(Fault::Sandbox("its init is being linked again; try again in a moment".into())
+                    .into())
+            }
+            _ => Err(Refusal::WrongPhase { phase, advice: advice_to_run(phase) }.into()),
+        };
+        // Who does not wait any more has no use for it.
+        let _ = reply.send(answer);
+    }
+
+    fn patch(&mut self, patch: ProjectPatch, reply: RpcReplyPort<Answer<()>>) {
+        let (context, live) = (Arc::clone(&self.context), Arc::clone(&self.live));
+        let link = self.link.clone();
+        self.tasks.spawn(async move {
+            let env_changed = patch.env.is_some();
+            let write = Write::Patch(live.row().uid.clone(), Box::new(patch));
+            let mut outcome = context.write(Some(&live), write).await.map(|_| ());
+            if let (Ok(()), true, Some(link)) = (&outcome, env_changed, link) {
+                let configuration = boot::configuration(&context, &live.row());
+                outcome = link.configure(configuration).await.map(|_| ());
+            }
+            let _ = reply.send(outcome);
+        });
+    }
+}
+
+fn being_deleted() -> Failure {
+    Refusal::Conflict { why: "the project is being deleted".into() }.into()
+}
+
+fn advice_to_run(phase: Phase) -> &'static str {
+    match phase {
+        Phase::Paused | Phase::Pausing => "resume it first",
+        Phase::Stopped | Phase::Stopping | Phase::Failed => "start it first",
+        Phase::Creating | Phase::Starting | Phase::Resuming | Phase::Running => {
+            "wait until it is running (`?wait_for=running`)"
+        }
+        Phase::Deleting | Phase::Deleted => "create a new one",
+    }
+}
+
+/// Whether a project in this phase is where the operation leads.
+///
+/// # Errors
+///
+/// When the operation makes no sense from here.
+fn is_there_already(operation: Operation, phase: Phase) -> Result<bool, Refusal> {
+    let refuse = |advice| Err(Refusal::WrongPhase { phase, advice });
+    if matches!(phase, Phase::Deleting | Phase::Deleted) {
+        let is_delete = matches!(operation, Operation::Delete { .. });
+        return if is_delete { Ok(phase == Phase::Deleted) } else { refuse("create a new one") };
+    }
+    match (operation, phase) {
+        (Operation::Start | Operation::Resume, Phase::Running) => Ok(true),
+        (Operation::Stop, Phase::Stopped | Phase::Failed) => Ok(true),
+        (Operation::Pause, Phase::Paused) => Ok(true),
+        (Operation::Start, Phase::Paused) => refuse("resume it instead"),
+        (Operation::Pause, phase) if phase != Phase::Running => {
+            refuse("only a running one can be paused")
+        }
+        (Operation::Resume, phase) if phase != Phase::Paused => {
+            refuse("only a paused one can be resumed")
+        }
+        _ => Ok(false),
+    }
+}
+
+/// Where an operation leads in the end.
+pub(crate) fn target_of(operation: Operation) -> Target {
+    match operation {
+        Operation::Start | Operation::Restart | Operation::Resume => Target::Running,
+        Operation::Stop => Target::Stopped,
+        Operation::Pause => Target::Paused,
+        Operation::Delete { keep_files: true } => Target::DeletedKeepingFiles,
+        Operation::Delete { keep_files: false } => Target::Deleted,
+    }
+}

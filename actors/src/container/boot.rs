@@ -1,0 +1,158 @@
+//! From `starting` to `running`: a container with our init in it, linked and configured.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use sandtree_model::project::Container;
+use sandtree_model::{Answer, Fault, Move, Project};
+use sandtree_wire::Configuration;
+use sha2::{Digest as _, Sha256};
+
+use super::ContainerMsg;
+use super::work::{Change, Work, engine_fault, on_disk};
+use crate::context::Context;
+use crate::link::Link;
+use crate::ports::{ContainerState, SandboxSpec, Seen};
+
+/// How often the engine is asked whether a silent sandbox still lives.
+const LIFE_SIGN_EVERY: Duration = Duration::from_secs(2);
+
+impl Work {
+    /// Makes the sandbox run, and commits that it does.
+    pub(super) async fn boot(&self, row: &Project) -> Answer<()> {
+        let spec = spec_of(&self.context, row)?;
+        let made_with = fingerprint(&spec);
+        let (dir, owner) = (self.context.sandbox_dir(&row.sandbox), row.owner);
+        on_disk(move || dir.prepare(owner)).await?;
+        let id = match self.usable(row, &made_with).await? {
+            Some(seen) if seen.state == ContainerState::Running => seen.container,
+            Some(seen) => self.start(row, seen.container).await?,
+            None => {
+                let id = self.create_container(&spec).await?;
+                self.start(row, id).await?
+            }
+        };
+        let Some(link) = self.wait_for_link(row).await? else {
+            return Err(Fault::Sandbox("it ended as soon as it was started".into()).into());
+        };
+        let started_at = self.context.clock.now();
+        self.bring_up_link(row, link).await?;
+        let container = Container { id, made_with, started_at };
+        self.live.touch();
+        fail::fail_point!("linked-before-commit");
+        self.commit(
+            Move::InitReady,
+            Change { container: Some(Some(container)), ..Change::default() },
+        )
+        .await
+    }
+
+    /// The sandbox's container, if it was made with these settings; any other is removed.
+    async fn usable(&self, row: &Project, made_with: &str) -> Answer<Option<Seen>> {
+        let Some(seen) = self.inspect(row).await? else {
+            return Ok(None);
+        };
+        let is_known = row.container.as_ref().is_some_and(|container| {
+            container.id == seen.container && &*container.made_with == made_with
+        });
+        if is_known && seen.state != ContainerState::Paused {
+            return Ok(Some(seen));
+        }
+        let removed = self.context.engine.remove(&seen.container);
+        self.engine(removed).await.map_err(engine_fault)?;
+        Ok(None)
+    }
+
+    async fn create_container(&self, spec: &SandboxSpec) -> Answer<Box<str>> {
+        let image = self.context.engine.ensure_image(&spec.image);
+        tokio::select! {
+            had = image => had.map_err(engine_fault)?,
+            () = self.cancel.cancelled() => return Err(self.overtaken()),
+        }
+        let created = self.context.engine.create(spec);
+        let id = self.engine(created).await.map_err(engine_fault)?;
+        fail::fail_point!("container-created-before-start");
+        Ok(id)
+    }
+
+    async fn start(&self, row: &Project, id: Box<str>) -> Answer<Box<str>> {
+        let (home, owner) = (Arc::clone(&self.home), row.owner);
+        on_disk(move || home.renew_token(owner)).await?;
+        let started = self.context.engine.start(&id);
+        self.engine(started).await.map_err(engine_fault)?;
+        fail::fail_point!("container-started-before-link");
+        Ok(id)
+    }
+
+    /// Waits until init has dialled home; `None` when the sandbox does not run any more.
+    pub(super) async fn wait_for_link(&self, row: &Project) -> Answer<Option<Arc<Link>>> {
+        let limit = self.context.settings.boot_timeout;
+        let deadline = tokio::time::Instant::now() + limit;
+        loop {
+            tokio::select! {
+                biased;
+                link = self.home.link() => return Ok(Some(link?)),
+                () = self.cancel.cancelled() => return Err(self.overtaken()),
+                () = tokio::time::sleep(LIFE_SIGN_EVERY) => {}
+            }
+            let seen = self.inspect(row).await?;
+            if seen.is_none_or(|seen| seen.state != ContainerState::Running) {
+                return Ok(None);
+            }
+            if tokio::time::Instant::now() >= deadline {
+                let what = "the handshake with the sandbox's init".into();
+                return Err(Fault::TimedOut { what, limit }.into());
+            }
+        }
+    }
+
+    /// Configures init, and hands the link to the actors that use it.
+    pub(super) async fn bring_up_link(&self, row: &Project, link: Arc<Link>) -> Answer<()> {
+        let jobs = link.configure(configuration(&self.context, row)).await?;
+        // The actor that owns this task outlives it.
+        let _ = self.me.cast(ContainerMsg::Up(link, jobs));
+        Ok(())
+    }
+}
+
+/// What init is told of the project.
+pub(super) fn configuration(context: &Context, row: &Project) -> Configuration {
+    let env = row.settings.env.iter();
+    Configuration {
+        env: env.map(|(name, value)| (name.to_string(), value.to_string())).collect(),
+        execs_max: context.settings.execs_max,
+    }
+}
+
+/// What the engine is told of the project.
+fn spec_of(context: &Context, row: &Project) -> Answer<SandboxSpec> {
+    let profile = context.profile(&row.settings.profile)?;
+    let dir = context.sandbox_dir(&row.sandbox);
+    let etc = |name: &str| (format!("/etc/{name}").into_boxed_str(), dir.etc(name));
+    Ok(SandboxSpec {
+        sandbox: row.sandbox.clone(),
+        image: row.settings.image.clone(),
+        user: row.owner,
+        read_only_root: profile.read_only_root,
+        capabilities: profile.capabilities.clone(),
+        network: row.settings.network,
+        runtime: profile.runtime.clone(),
+        limits: row.settings.limits,
+        init: context.settings.init.clone(),
+        home: dir.home(),
+        workspace: dir.workspace(),
+        files: BTreeMap::from([etc("passwd"), etc("group")]),
+    })
+}
+
+/// Tells whether two specs make the same container. The path of init is left
+/// out: a newer server goes on with the init that a container was made with.
+fn fingerprint(spec: &SandboxSpec) -> Box<str> {
+    let settings = (
+        (&spec.image, spec.user, spec.read_only_root, &spec.capabilities),
+        (spec.network, &spec.runtime, spec.limits),
+    );
+    let digest = Sha256::digest(format!("{settings:?}"));
+    digest.iter().take(16).map(|byte| format!("{byte:02x}")).collect::<String>().into()
+}

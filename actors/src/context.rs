@@ -1,0 +1,135 @@
+//! What every actor of one tree shares.
+
+use std::sync::Arc;
+use std::sync::OnceLock;
+
+use sandtree_model::profile::User;
+use sandtree_model::{Answer, Fault, Profile, Refusal, SandboxUid};
+use tokio::sync::{Semaphore, watch};
+use tokio_util::task::TaskTracker;
+
+use crate::directory::Directory;
+use crate::layout::SandboxDir;
+use crate::live::Live;
+use crate::ports::{Clock, Engine, EngineError, Store, Write, Written};
+use crate::repository::Repository;
+use crate::settings::TreeSettings;
+
+/// The doors out, the directory, and the bounds that all actors share.
+pub(crate) struct Context {
+    pub(crate) settings: TreeSettings,
+    pub(crate) engine: Arc<dyn Engine>,
+    pub(crate) store: Arc<dyn Store>,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) directory: Directory,
+    /// Places for operations of the engine.
+    pub(crate) engine_places: Semaphore,
+    /// Tasks that belong to no single actor; awaited at shutdown.
+    pub(crate) tasks: TaskTracker,
+    /// Whether the engine answered when it was last asked.
+    pub(crate) engine_is_here: watch::Sender<bool>,
+    repository: std::sync::Mutex<Option<Repository>>,
+    root: OnceLock<ractor::ActorCell>,
+}
+
+impl Context {
+    pub(crate) fn new(
+        settings: TreeSettings,
+        engine: Arc<dyn Engine>,
+        store: Arc<dyn Store>,
+        clock: Arc<dyn Clock>,
+    ) -> Arc<Self> {
+        Arc::new(Self {
+            engine_places: Semaphore::new(settings.engine_operations_max),
+            settings,
+            engine,
+            store,
+            clock,
+            directory: Directory::default(),
+            tasks: TaskTracker::new(),
+            engine_is_here: watch::Sender::new(true),
+            repository: std::sync::Mutex::new(None),
+            root: OnceLock::new(),
+        })
+    }
+
+    /// The directory of a sandbox on the host.
+    pub(crate) fn sandbox_dir(&self, sandbox: &SandboxUid) -> SandboxDir {
+        SandboxDir::new(&self.settings.data_dir, sandbox)
+    }
+
+    /// A profile by its name.
+    ///
+    /// # Errors
+    ///
+    /// When the configuration has it no longer.
+    pub(crate) fn profile(&self, name: &str) -> Answer<&Profile> {
+        self.settings.profiles.get(name).ok_or_else(|| {
+            let problem = "is no profile of this server's configuration";
+            Refusal::invalid("profile", problem).into()
+        })
+    }
+
+    /// The owner of a profile's workspaces; `None` for one of the store's choice.
+    /// Only root can give files away: without it, sandboxes run as the server.
+    pub(crate) fn owner_of(&self, profile: &Profile) -> Option<(u32, u32)> {
+        if !rustix::process::geteuid().is_root() {
+            let (uid, gid) = (rustix::process::geteuid(), rustix::process::getegid());
+            return Some((uid.as_raw(), gid.as_raw()));
+        }
+        match profile.user {
+            User::Own => None,
+            User::Fixed { uid, gid } => Some((uid, gid)),
+        }
+    }
+
+    /// Asks the engine whether it is there.
+    ///
+    /// # Errors
+    ///
+    /// [`Fault::EngineAway`] when it is not.
+    pub(crate) async fn check_engine(&self) -> Answer<()> {
+        let answered = self.engine.ping().await;
+        self.note_engine(&answered);
+        answered.map_err(|error| Fault::EngineAway(error.to_string().into()).into())
+    }
+
+    /// Remembers whether the engine answered.
+    pub(crate) fn note_engine<T>(&self, outcome: &Result<T, EngineError>) {
+        let is_here = !matches!(outcome, Err(EngineError::Away(_)));
+        self.engine_is_here.send_if_modified(|before| {
+            let changed = *before != is_here;
+            *before = is_here;
+            changed
+        });
+    }
+
+    /// Writes through the repository; the row is shown in `live` by the answer.
+    pub(crate) async fn write(&self, live: Option<&Arc<Live>>, write: Write) -> Answer<Written> {
+        let repository = self.lock_repository().clone();
+        match repository {
+            Some(repository) => repository.write(live.cloned(), write).await,
+            None => Err(Fault::StoreAway("the repository is being restarted".into()).into()),
+        }
+    }
+
+    /// Replaces the repository that writes go to.
+    pub(crate) fn set_repository(&self, repository: Repository) {
+        *self.lock_repository() = Some(repository);
+    }
+
+    fn lock_repository(&self) -> std::sync::MutexGuard<'_, Option<Repository>> {
+        self.repository.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+
+    /// Remembers the supervisor of projects.
+    pub(crate) fn set_root(&self, root: ractor::ActorCell) {
+        // There is one root in a tree's life.
+        let _ = self.root.set(root);
+    }
+
+    /// The supervisor of projects.
+    pub(crate) fn root(&self) -> Option<ractor::ActorCell> {
+        self.root.get().cloned()
+    }
+}

@@ -1,0 +1,84 @@
+//! The engine watch: what the engine says of containers becomes a fact for the
+//! project concerned. When the engine goes away it asks until it is back; the
+//! change of [`Context::engine_is_here`](crate::context::Context) starts the
+//! reconciler, which finds what was missed.
+
+use std::time::Duration;
+
+use futures_util::StreamExt as _;
+use ractor::{Actor, ActorProcessingErr, ActorRef};
+use tokio::task::JoinSet;
+
+use crate::container::ContainerMsg;
+use crate::ports::Happening;
+use crate::project::ProjectMsg;
+use crate::tree::Tree;
+
+const RETRY_AFTER: Duration = Duration::from_millis(200);
+const RETRY_AFTER_MAX: Duration = Duration::from_secs(5);
+
+/// The watch is told nothing.
+pub(crate) enum EngineWatchMsg {}
+
+/// The actor.
+pub(crate) struct EngineWatchActor;
+
+impl Actor for EngineWatchActor {
+    type Msg = EngineWatchMsg;
+    /// The task that watches; ended with the actor.
+    type State = JoinSet<()>;
+    type Arguments = Tree;
+
+    async fn pre_start(
+        &self,
+        _me: ActorRef<EngineWatchMsg>,
+        tree: Tree,
+    ) -> Result<JoinSet<()>, ActorProcessingErr> {
+        let mut tasks = JoinSet::new();
+        tasks.spawn(async move { watch(&tree).await });
+        Ok(tasks)
+    }
+
+    async fn handle(
+        &self,
+        _me: ActorRef<EngineWatchMsg>,
+        message: EngineWatchMsg,
+        _tasks: &mut JoinSet<()>,
+    ) -> Result<(), ActorProcessingErr> {
+        match message {}
+    }
+}
+
+async fn watch(tree: &Tree) {
+    let mut pause = RETRY_AFTER;
+    loop {
+        let events = tree.context().engine.events().await;
+        let was_here = *tree.context().engine_is_here.borrow();
+        tree.context().note_engine(&events);
+        match events {
+            Ok(mut events) => {
+                pause = RETRY_AFTER;
+                if was_here {
+                    // Connected anew: what happened in between was not seen.
+                    tree.context().engine_is_here.send_modify(|is_here| *is_here = true);
+                }
+                while let Some(happening) = events.next().await {
+                    tell(tree, &happening);
+                }
+                tracing::warn!("the container engine's events ended; connecting again");
+            }
+            Err(error) => {
+                tracing::warn!(%error, "the container engine's events cannot be followed")
+            }
+        }
+        tokio::time::sleep(pause).await;
+        pause = (pause * 2).min(RETRY_AFTER_MAX);
+    }
+}
+
+fn tell(tree: &Tree, happening: &Happening) {
+    if let Some(entry) = tree.context().directory.find_by_sandbox(&happening.sandbox) {
+        // One that ended meanwhile needs no telling.
+        let _ = entry.actor.cast(ProjectMsg::Container(ContainerMsg::Happened(happening.what)));
+    }
+}

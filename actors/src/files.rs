@@ -1,0 +1,122 @@
+//! The files of a project: reads go straight to the disk, writes go through the
+//! file-writer, both confined by the kernel in `sandtree-workspace`.
+
+use std::sync::Arc;
+
+use ractor::ActorRef;
+use sandtree_model::event::FileChange;
+use sandtree_model::{Answer, Event, Failure, Fault};
+use sandtree_workspace::{Owner, Workspace, WorkspaceError};
+use tokio::sync::oneshot;
+
+use crate::file_writer::FileWriterMsg;
+use crate::layout::SandboxDir;
+use crate::live::Busy;
+use crate::project::ProjectMsg;
+
+/// The files of one project. While the handle lives, the project counts as active.
+#[derive(Clone)]
+pub struct Files {
+    pub(crate) workspace: Arc<Workspace>,
+    pub(crate) project: ActorRef<ProjectMsg>,
+    pub(crate) busy: Arc<Busy>,
+}
+
+/// What the event log shows of a write.
+#[derive(Debug, Clone)]
+pub struct FileNote {
+    /// Relative to the workspace.
+    pub path: Box<str>,
+    /// What was done.
+    pub change: FileChange,
+}
+
+/// Why a write did not succeed.
+#[derive(Debug, thiserror::Error)]
+pub enum WriteError {
+    /// The files say no.
+    #[error(transparent)]
+    Workspace(#[from] WorkspaceError),
+    /// The write was not done.
+    #[error(transparent)]
+    Failure(#[from] Failure),
+}
+
+impl Files {
+    /// For reads, which are direct; call it where blocking is allowed.
+    #[must_use]
+    pub fn workspace(&self) -> &Arc<Workspace> {
+        &self.workspace
+    }
+
+    /// Does one write after all earlier ones of this project, on a thread where
+    /// blocking is allowed. The notes are what the event log shows of it.
+    ///
+    /// # Errors
+    ///
+    /// What `work` returned, or a fault when it was not run.
+    ///
+    /// # Cancel safety
+    ///
+    /// A write that has been handed over is done even if nobody waits for it.
+    pub async fn write<T, F>(&self, work: F) -> Result<T, WriteError>
+    where
+        T: Send + 'static,
+        F: FnOnce(&Workspace) -> (Result<T, WorkspaceError>, Vec<FileNote>) + Send + 'static,
+    {
+        let (sender, receiver) = oneshot::channel();
+        let (workspace, busy) = (Arc::clone(&self.workspace), Arc::clone(&self.busy));
+        let job = Box::new(move || {
+            let (outcome, notes) = work(&workspace);
+            for FileNote { path, change } in notes {
+                busy.live().tell(Event::FileChanged { path, change });
+            }
+            // Who gave up finds the file as it is.
+            let _ = sender.send(outcome);
+        });
+        let sent = self.project.cast(ProjectMsg::Files(FileWriterMsg::Write(job)));
+        let gone = || {
+            Failure::from(Fault::Internal("the file-writer is being restarted; try again".into()))
+        };
+        sent.map_err(|_| gone())?;
+        Ok(receiver.await.map_err(|_| gone())??)
+    }
+}
+
+/// Makes the workspace's directories if need be, and opens them.
+pub(crate) fn open_workspace(
+    dir: &SandboxDir,
+    (uid, gid): (u32, u32),
+) -> Result<Workspace, WorkspaceError> {
+    Workspace::create(&dir.workspace(), &dir.staging(), Owner { uid, gid })
+}
+
+/// Removes what a deleted project leaves on the disk. The workspace's content is
+/// hostile: `remove_dir_all` goes by descriptors and follows no link.
+pub(crate) fn remove_sandbox_dir(dir: &SandboxDir, keep_files: bool) -> std::io::Result<()> {
+    let gone = |outcome: std::io::Result<()>| match outcome {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error),
+        Ok(()) | Err(_) => Ok(()),
+    };
+    if keep_files {
+        for part in [dir.staging(), dir.home(), dir.log()] {
+            gone(std::fs::remove_dir_all(part))?;
+        }
+        return Ok(());
+    }
+    gone(std::fs::remove_dir_all(dir.root()))
+}
+
+/// Opens the files of a live project.
+pub(crate) async fn open(
+    dir: SandboxDir,
+    busy: Busy,
+    project: ActorRef<ProjectMsg>,
+) -> Answer<Files> {
+    let busy = Arc::new(busy);
+    let live = Arc::clone(busy.live());
+    let opened = tokio::task::spawn_blocking(move || live.workspace(&dir)).await;
+    let opened = opened.map_err(|error| Fault::Internal(error.to_string().into()))?;
+    let workspace = opened.map_err(|error| Fault::Disk(error.to_string().into()))?;
+    Ok(Files { workspace, project, busy })
+}

@@ -1,0 +1,265 @@
+//! A home: where the init of one sandbox dials to.
+//!
+//! ```text
+//! <data>/sandboxes/<sandbox uid>/
+//!   home/sock     the unix socket; the directory is mounted read-only in the sandbox
+//!   home/token    the one-time token, from before a start until the handshake
+//!   init.sha256   hash of the token; what init has to prove
+//! ```
+//!
+//! Every connection comes from hostile ground until its hello has shown the token:
+//! the number of unproven connections, their time and their bytes are bounded.
+
+use std::fs::{self, DirBuilder, OpenOptions};
+use std::io::{self, Write as _};
+use std::os::fd::AsRawFd as _;
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use rand::TryRngCore as _;
+use sandtree_model::Fault;
+use sandtree_wire::{
+    FrameError, Hello, OLDEST_VERSION, Role, SOCKET_NAME, TOKEN_CHARS, TOKEN_NAME, VERSION,
+    Welcome, read_frame_within, write_message,
+};
+use sha2::{Digest as _, Sha256};
+use subtle::ConstantTimeEq as _;
+use tokio::net::{UnixListener, UnixStream};
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinSet;
+
+use crate::link::{Link, LinkNews, Owed};
+use crate::tasks::AbortOnDrop;
+
+/// Longest time from a connection until its hello.
+const HELLO_TIMEOUT: Duration = Duration::from_secs(5);
+/// Most bytes of a hello.
+const HELLO_BYTES_MAX: usize = 512;
+/// Connections that have not said hello yet.
+const UNPROVEN_MAX: usize = 64;
+/// Notices of one init that the container actor has not taken yet.
+const NEWS_WAITING_MAX: usize = 16;
+
+/// A sandbox's socket, bound as long as this lives.
+pub(crate) struct Home {
+    shared: Arc<Shared>,
+    _accepting: AbortOnDrop,
+}
+
+struct Shared {
+    root: PathBuf,
+    token_sha256: Mutex<Option<[u8; 32]>>,
+    link: watch::Sender<Option<Arc<Link>>>,
+    streams: Arc<Owed<UnixStream>>,
+    links_made: AtomicU64,
+    /// Process id of init on the host; 0 while unknown or not tellable.
+    init_pid: AtomicU32,
+    news: mpsc::Sender<(u64, LinkNews)>,
+}
+
+/// What a home tells its container actor: which link, and what of it.
+pub(crate) type HomeNews = mpsc::Receiver<(u64, LinkNews)>;
+
+impl Home {
+    /// Binds the socket of the sandbox whose directory is `root`. An init that
+    /// was started earlier and proves itself is linked at once.
+    ///
+    /// # Errors
+    ///
+    /// When the directory cannot be made or the socket not be bound.
+    pub(crate) fn open(root: &Path) -> io::Result<(Self, HomeNews)> {
+        let dir = root.join("home");
+        DirBuilder::new().recursive(true).mode(0o700).create(root)?;
+        DirBuilder::new().recursive(true).mode(0o755).create(&dir)?;
+        fs::set_permissions(&dir, fs::Permissions::from_mode(0o755))?;
+        let listener = bind(&dir)?;
+        let (news, receiver) = mpsc::channel(NEWS_WAITING_MAX);
+        let shared = Arc::new(Shared {
+            root: root.to_owned(),
+            token_sha256: Mutex::new(read_hash(root)),
+            link: watch::Sender::new(None),
+            streams: Arc::default(),
+            links_made: AtomicU64::new(0),
+            init_pid: AtomicU32::new(0),
+            news,
+        });
+        let accepting = tokio::spawn(accept(listener, Arc::clone(&shared)));
+        Ok((Self { shared, _accepting: AbortOnDrop(accepting.abort_handle()) }, receiver))
+    }
+
+    /// Writes a fresh token for the next start; from now on only an init that
+    /// has read it is believed.
+    ///
+    /// # Errors
+    ///
+    /// When the files cannot be written.
+    pub(crate) fn renew_token(&self, owner: (u32, u32)) -> io::Result<()> {
+        let token = fresh_token()?;
+        let hash: [u8; 32] = Sha256::digest(token.as_bytes()).into();
+        let root = &self.shared.root;
+        replace_file(&root.join("init.sha256"), &hash, 0o600)?;
+        let path = root.join("home").join(TOKEN_NAME);
+        replace_file(&path, token.as_bytes(), 0o400)?;
+        if rustix::process::geteuid().is_root() {
+            std::os::unix::fs::chown(&path, Some(owner.0), Some(owner.1))?;
+        }
+        *self.shared.token_sha256.lock().unwrap_or_else(PoisonError::into_inner) = Some(hash);
+        self.shared.init_pid.store(0, Ordering::Relaxed);
+        self.shared.link.send_replace(None);
+        Ok(())
+    }
+
+    /// The link to init, once there is one that holds.
+    ///
+    /// # Cancel safety
+    ///
+    /// Safe.
+    pub(crate) async fn link(&self) -> Result<Arc<Link>, Fault> {
+        let mut links = self.shared.link.subscribe();
+        let link = links
+            .wait_for(|link| link.as_ref().is_some_and(|link| !link.is_closed()))
+            .await
+            .map_err(|_| Fault::Internal("the sandbox's socket is closed".into()))?;
+        link.clone().ok_or_else(|| Fault::Internal("a link vanished".into()))
+    }
+
+    /// Whether the process that proved itself is the one that the engine started.
+    /// Unknown on either side counts as yes.
+    pub(crate) fn is_dialled_by(&self, init_pid: Option<u32>) -> bool {
+        let seen = self.shared.init_pid.load(Ordering::Relaxed);
+        init_pid.is_none_or(|pid| seen == 0 || seen == pid)
+    }
+}
+
+/// Binds by way of the directory's descriptor: a socket's path has 107 bytes at
+/// most, and the data directory may be deeper than that.
+fn bind(dir: &Path) -> io::Result<UnixListener> {
+    let socket = dir.join(SOCKET_NAME);
+    match fs::remove_file(&socket) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        Ok(()) | Err(_) => {}
+    }
+    let handle = fs::File::open(dir)?;
+    let short = format!("/proc/self/fd/{}/{SOCKET_NAME}", handle.as_raw_fd());
+    let listener = UnixListener::bind(&short)?;
+    // Whoever can reach the directory may connect; only the sandbox can.
+    fs::set_permissions(&socket, fs::Permissions::from_mode(0o666))?;
+    Ok(listener)
+}
+
+fn read_hash(root: &Path) -> Option<[u8; 32]> {
+    fs::read(root.join("init.sha256")).ok()?.try_into().ok()
+}
+
+fn fresh_token() -> io::Result<String> {
+    let mut bytes = [0_u8; TOKEN_CHARS / 2];
+    rand::rngs::OsRng.try_fill_bytes(&mut bytes).map_err(io::Error::other)?;
+    Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
+}
+
+fn replace_file(path: &Path, content: &[u8], mode: u32) -> io::Result<()> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        Ok(()) | Err(_) => {}
+    }
+    OpenOptions::new().write(true).create_new(true).mode(mode).open(path)?.write_all(content)
+}
+
+async fn accept(listener: UnixListener, shared: Arc<Shared>) {
+    let unproven = Arc::new(tokio::sync::Semaphore::new(UNPROVEN_MAX));
+    let mut connections = JoinSet::new();
+    loop {
+        tokio::select! {
+            accepted = listener.accept() => match accepted {
+                Ok((connection, _)) => {
+                    // Beyond the limit a connection is dropped; init dials again.
+                    if let Ok(permit) = Arc::clone(&unproven).try_acquire_owned() {
+                        connections.spawn(greet(connection, Arc::clone(&shared), permit));
+                    }
+                }
+                Err(error) => {
+                    // Out of descriptors, most likely: others may be freed meanwhile.
+                    tracing::warn!(%error, "cannot accept a connection from a sandbox");
+                    tokio::time::sleep(Duration::from_millis(50)).await;
+                }
+            },
+            Some(_) = connections.join_next() => {}
+        }
+    }
+}
+
+async fn greet(
+    mut connection: UnixStream,
+    shared: Arc<Shared>,
+    permit: tokio::sync::OwnedSemaphorePermit,
+) {
+    let hello = tokio::time::timeout(HELLO_TIMEOUT, read_hello(&mut connection)).await;
+    drop(permit);
+    match hello {
+        Ok(Ok(hello)) if shared.believes(&hello, &connection) => match hello.role {
+            Role::Control => serve_control(connection, shared, hello.version).await,
+            Role::Stream(id) => {
+                // Nobody waits any more: dropping it tells init so.
+                let _ = shared.streams.pay(id, connection);
+            }
+        },
+        Ok(Ok(_)) => tracing::warn!(home = %shared.root.display(), "refused a false hello"),
+        Ok(Err(error)) => tracing::debug!(%error, "a connection without a hello"),
+        Err(_) => tracing::debug!("a connection that said nothing"),
+    }
+}
+
+async fn read_hello(connection: &mut UnixStream) -> Result<Hello, FrameError> {
+    let mut buffer = Vec::new();
+    read_frame_within(connection, &mut buffer, HELLO_BYTES_MAX).await?.message()
+}
+
+impl Shared {
+    fn believes(&self, hello: &Hello, connection: &UnixStream) -> bool {
+        let expected = *self.token_sha256.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(expected) = expected else {
+            return false;
+        };
+        let shown: [u8; 32] = Sha256::digest(hello.token.as_bytes()).into();
+        let proven: bool = shown.ct_eq(&expected).into();
+        proven && hello.version >= OLDEST_VERSION && self.is_same_process(hello.role, connection)
+    }
+
+    /// Streams have to come from the process that the control connection came
+    /// from. A pid of 0 means that this kernel cannot tell.
+    fn is_same_process(&self, role: Role, connection: &UnixStream) -> bool {
+        let pid = connection.peer_cred().ok().and_then(|peer| peer.pid());
+        let pid = pid.and_then(|pid| u32::try_from(pid).ok()).unwrap_or(0);
+        match role {
+            Role::Control => {
+                self.init_pid.store(pid, Ordering::Relaxed);
+                true
+            }
+            Role::Stream(_) => pid == self.init_pid.load(Ordering::Relaxed),
+        }
+    }
+}
+
+async fn serve_control(mut connection: UnixStream, shared: Arc<Shared>, version: u16) {
+    let welcome = Welcome { version: version.min(VERSION) };
+    if write_message(&mut connection, &welcome).await.is_err() {
+        return;
+    }
+    // The token was for one handshake; what init knows now, nobody can read again.
+    let _ = fs::remove_file(shared.root.join("home").join(TOKEN_NAME));
+    let number = shared.links_made.fetch_add(1, Ordering::Relaxed) + 1;
+    let (link, ends) = Link::new(number, Arc::clone(&shared.streams));
+    let (sender, mut receiver) = mpsc::channel(NEWS_WAITING_MAX);
+    shared.link.send_replace(Some(link));
+    let news = shared.news.clone();
+    let forward = async move {
+        while let Some(item) = receiver.recv().await {
+            // The container actor may be gone; its home goes with it.
+            let _ = news.send((number, item)).await;
+        }
+    };
+    tokio::join!(ends.serve(connection, sender), forward);
+}

@@ -1,0 +1,145 @@
+//! The janitor: goes round every so often and ends what has had its time.
+//!
+//! Stops sandboxes that idled too long or lived too long, writes down when
+//! projects were last active, sweeps orphans, and lets projects at rest go.
+
+use std::time::Duration;
+
+use ractor::{Actor, ActorProcessingErr, ActorRef};
+use sandtree_model::{Phase, Principal};
+use tokio::task::JoinSet;
+
+use crate::directory::Entry;
+use crate::ports::Write;
+use crate::project::ProjectMsg;
+use crate::reconciler::sweep;
+use crate::tree::{Operation, Tree};
+
+/// Rounds between two sweeps for orphans.
+const ROUNDS_PER_SWEEP: u32 = 20;
+/// Activity is written down at most this often, in microseconds.
+const ACTIVITY_EVERY_US: u64 = 60_000_000;
+
+/// Everything the janitor can be told.
+pub(crate) enum JanitorMsg {
+    /// Tell: go round.
+    GoRound,
+    /// Fact: a round ended.
+    Ended,
+}
+
+/// The actor.
+pub(crate) struct JanitorActor;
+
+/// What the actor holds.
+pub(crate) struct State {
+    tree: Tree,
+    rounds: u32,
+    tasks: JoinSet<()>,
+}
+
+impl Actor for JanitorActor {
+    type Msg = JanitorMsg;
+    type State = State;
+    type Arguments = Tree;
+
+    async fn pre_start(
+        &self,
+        me: ActorRef<JanitorMsg>,
+        tree: Tree,
+    ) -> Result<State, ActorProcessingErr> {
+        me.send_after(tree.context().settings.janitor_interval, || JanitorMsg::GoRound);
+        Ok(State { tree, rounds: 0, tasks: JoinSet::new() })
+    }
+
+    async fn handle(
+        &self,
+        me: ActorRef<JanitorMsg>,
+        message: JanitorMsg,
+        state: &mut State,
+    ) -> Result<(), ActorProcessingErr> {
+        match message {
+            JanitorMsg::GoRound => {
+                state.rounds = state.rounds.wrapping_add(1);
+                let with_sweep = state.rounds.is_multiple_of(ROUNDS_PER_SWEEP);
+                let tree = state.tree.clone();
+                state.tasks.spawn(async move {
+                    go_round(&tree, with_sweep).await;
+                    // The actor that owns this task outlives it.
+                    let _ = me.cast(JanitorMsg::Ended);
+                });
+            }
+            JanitorMsg::Ended => {
+                while state.tasks.try_join_next().is_some() {}
+                me.send_after(state.tree.context().settings.janitor_interval, || {
+                    JanitorMsg::GoRound
+                });
+            }
+        }
+        Ok(())
+    }
+}
+
+async fn go_round(tree: &Tree, with_sweep: bool) {
+    let entries = tree.context().directory.entries();
+    write_activity(tree, &entries).await;
+    for entry in entries {
+        if let Some(reason) = is_due(tree, &entry) {
+            expire(tree, entry, reason);
+        } else if entry.live.row().phase.is_at_rest() {
+            // One that has ended already needs no telling.
+            let _ = entry.actor.cast(ProjectMsg::Passivate);
+        }
+    }
+    if with_sweep && let Err(failure) = sweep(tree).await {
+        tracing::warn!(%failure, "orphans could not be swept");
+    }
+}
+
+/// Why a running project has had its time, if it has.
+fn is_due(tree: &Tree, entry: &Entry) -> Option<String> {
+    let row = entry.live.row();
+    if row.phase != Phase::Running {
+        return None;
+    }
+    if let Some(limit) = row.settings.idle_timeout.limit()
+        && entry.live.idle_for() >= limit
+    {
+        return Some(format!("idle for {}", humantime(limit)));
+    }
+    let limit = row.settings.max_lifetime.limit()?;
+    let started_at = row.container.as_ref()?.started_at;
+    let lived = Duration::from_micros(tree.context().clock.now().saturating_sub(started_at));
+    (lived >= limit).then(|| format!("reached its maximum lifetime of {}", humantime(limit)))
+}
+
+fn humantime(limit: Duration) -> sandtree_model::durations::Span {
+    sandtree_model::durations::Span(limit)
+}
+
+fn expire(tree: &Tree, entry: Entry, reason: String) {
+    let by = Principal { tenant: entry.key.tenant.clone(), name: "janitor".into() };
+    let (key, job) = (entry.key, tree.clone());
+    tree.context().tasks.spawn(async move {
+        if let Err(failure) = job.operate_because(&by, &key, Operation::Stop, reason.into(), true).await {
+            tracing::warn!(project = %key, %failure, "could not be stopped; the next round tries again");
+        }
+    });
+}
+
+async fn write_activity(tree: &Tree, entries: &[Entry]) {
+    let due =
+        |entry: &&Entry| entry.live.active_at() >= entry.live.row().active_at + ACTIVITY_EVERY_US;
+    let times: Vec<_> = entries
+        .iter()
+        .filter(due)
+        .map(|entry| (entry.live.row().uid.clone(), entry.live.active_at()))
+        .collect();
+    if times.is_empty() {
+        return;
+    }
+    match tree.context().write(None, Write::Activity(times)).await {
+        Ok(_) => entries.iter().filter(due).for_each(|entry| entry.live.note_active_at_written()),
+        Err(failure) => tracing::warn!(%failure, "activity could not be written down"),
+    }
+}

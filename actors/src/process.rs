@@ -1,0 +1,489 @@
+//! The process actor: exactly one long-running command of a project, and its log.
+//!
+//! ```text
+//! project ── Put, Stop, Signal ──▶ process ──▶ one owned task: record, then init
+//!                                     │
+//!                                     └─▶ pump: init's ring ──▶ log on disk ──▶ ack
+//! ```
+//!
+//! The command lives in the sandbox's init and outlives this actor and the server.
+//! What is to run is recorded before init is asked, under a number (the epoch) that
+//! rises with every start, so that a start that a crash interrupted is done once
+//! and never twice. Supervised by the project; its successor reads the record and
+//! finds the job again.
+
+mod pump;
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
+
+use ractor::{Actor, ActorProcessingErr, ActorRef, RpcReplyPort};
+use sandtree_model::process::WhenFull;
+use sandtree_model::{
+    Answer, Event, ExitStatus, Fault, ProcessRecord, ProcessSpec, Refusal, RestartPolicy,
+};
+use sandtree_wire::{Job, JobSpec, JobState, Request, Size};
+use tokio::task::JoinSet;
+
+use crate::context::Context;
+use crate::link::Link;
+use crate::live::Live;
+use crate::ports::{Write, Written};
+use crate::sandbox::exit_status;
+use crate::tasks::AbortOnDrop;
+use crate::view::{ProcessState, ProcessView};
+
+/// Pause before the first restart; doubles up to the last.
+const BACKOFF: Duration = Duration::from_secs(1);
+const BACKOFF_MAX: Duration = Duration::from_secs(30);
+/// A process that ran so long has made good its earlier failures.
+const FORGIVEN_AFTER_US: u64 = 60_000_000;
+/// Time beyond the grace period until init must have told the end.
+const END_MARGIN: Duration = Duration::from_secs(10);
+
+type PutReply = RpcReplyPort<Answer<(ProcessView, bool)>>;
+
+/// Everything a process actor can be told.
+pub(crate) enum ProcessMsg {
+    /// Ask: run this, in place of what runs.
+    Put(Box<ProcessSpec>, PutReply),
+    /// Ask: end it.
+    Stop(RpcReplyPort<Answer<ProcessView>>),
+    /// Ask: send a signal to its group.
+    Signal(i32, RpcReplyPort<Answer<()>>),
+    /// Fact: init is linked, and this is the job it has.
+    Up(Arc<Link>, Option<JobState>),
+    /// Fact: the link is lost; at rest, the sandbox with it.
+    Down {
+        /// Whether the sandbox has ended.
+        is_at_rest: bool,
+    },
+    /// Fact: the job ended.
+    JobEnded(JobState),
+    /// Fact: init has started the job.
+    Started(JobState),
+    /// Fact: the change in progress ended.
+    Changed,
+    /// Tell: the pause before the restart of this epoch is over.
+    RestartDue(u64),
+}
+
+/// The actor.
+pub(crate) struct ProcessActor;
+
+/// What the actor is spawned with.
+pub(crate) struct Arguments {
+    pub(crate) context: Arc<Context>,
+    pub(crate) live: Arc<Live>,
+    pub(crate) link: Option<Arc<Link>>,
+}
+
+/// What the actor holds.
+pub(crate) struct State {
+    me: ActorRef<ProcessMsg>,
+    context: Arc<Context>,
+    live: Arc<Live>,
+    link: Option<Arc<Link>>,
+    /// The newest epoch whose end is known.
+    ended_epoch: u64,
+    is_changing: bool,
+    queue: VecDeque<Change>,
+    pump: Option<AbortOnDrop>,
+    tasks: JoinSet<()>,
+}
+
+/// A change that waits for the one before it.
+enum Change {
+    Put(Box<ProcessSpec>, PutReply),
+    Stop(RpcReplyPort<Answer<ProcessView>>),
+    /// Start what the record says, under this record.
+    Start(Box<ProcessRecord>),
+    /// Write this record.
+    Record(Box<ProcessRecord>),
+}
+
+impl Actor for ProcessActor {
+    type Msg = ProcessMsg;
+    type State = State;
+    type Arguments = Arguments;
+
+    async fn pre_start(
+        &self,
+        me: ActorRef<ProcessMsg>,
+        Arguments { context, live, link }: Arguments,
+    ) -> Result<State, ActorProcessingErr> {
+        Ok(State {
+            me,
+            context,
+            live,
+            link,
+            ended_epoch: 0,
+            is_changing: false,
+            queue: VecDeque::new(),
+            pump: None,
+            tasks: JoinSet::new(),
+        })
+    }
+
+    async fn handle(
+        &self,
+        _me: ActorRef<ProcessMsg>,
+        message: ProcessMsg,
+        state: &mut State,
+    ) -> Result<(), ActorProcessingErr> {
+        match message {
+            ProcessMsg::Put(spec, reply) => state.queue.push_back(Change::Put(spec, reply)),
+            ProcessMsg::Stop(reply) => state.queue.push_back(Change::Stop(reply)),
+            ProcessMsg::Signal(signal, reply) => state.signal(signal, reply),
+            ProcessMsg::Up(link, job) => state.up(link, job),
+            ProcessMsg::Down { is_at_rest } => state.down(is_at_rest),
+            ProcessMsg::JobEnded(job) => state.job_ended(&job),
+            ProcessMsg::Started(job) => state.started(&job),
+            ProcessMsg::Changed => state.is_changing = false,
+            ProcessMsg::RestartDue(epoch) => state.restart_due(epoch),
+        }
+        state.advance();
+        while state.tasks.try_join_next().is_some() {}
+        Ok(())
+    }
+}
+
+impl State {
+    fn record(&self) -> Option<ProcessRecord> {
+        self.live.row().process.clone()
+    }
+
+    fn show(&self, state: ProcessState, pid: Option<u32>) {
+        show(&self.live, state, pid);
+    }
+
+    /// Begins the next change, if none is in progress.
+    fn advance(&mut self) {
+        if self.is_changing {
+            return;
+        }
+        let Some(change) = self.queue.pop_front() else {
+            return;
+        };
+        self.is_changing = true;
+        let task = Task {
+            context: Arc::clone(&self.context),
+            live: Arc::clone(&self.live),
+            link: self.link.clone(),
+            me: self.me.clone(),
+        };
+        let me = self.me.clone();
+        self.tasks.spawn(async move {
+            task.run(change).await;
+            // The actor that owns this task outlives it.
+            let _ = me.cast(ProcessMsg::Changed);
+        });
+    }
+
+    fn signal(&mut self, signal: i32, reply: RpcReplyPort<Answer<()>>) {
+        let is_running = self.live.process.borrow().as_ref().is_some_and(ProcessView::is_running);
+        let link = self.link.clone().filter(|_| is_running);
+        self.tasks.spawn(async move {
+            let outcome = match link {
+                Some(link) => link.tell(Request::SignalJob { job: Job::Process, signal }).await,
+                None => Err(not_running().into()),
+            };
+            // Who does not wait any more does not need to know.
+            let _ = reply.send(outcome);
+        });
+    }
+
+    fn up(&mut self, link: Arc<Link>, job: Option<JobState>) {
+        self.link = Some(link);
+        let Some(record) = self.record() else { return };
+        match job {
+            Some(job) if job.epoch == record.epoch => {
+                self.pump(job.epoch);
+                if job.ended.is_some() {
+                    self.job_ended(&job);
+                } else {
+                    self.show(ProcessState::Running, Some(job.pid));
+                }
+            }
+            Some(_) | None => self.not_found(record),
+        }
+    }
+
+    /// Init does not know the start that was recorded last.
+    fn not_found(&mut self, record: ProcessRecord) {
+        if !record.wanted {
+            return;
+        }
+        let started_at = self.live.row().container.as_ref().map_or(0, |c| c.started_at);
+        let was_asked_in_this_sandbox = record.epoch.saturating_mul(1000) >= started_at;
+        if record.ended.is_none() && was_asked_in_this_sandbox {
+            // Recorded, but a crash came before init was asked.
+            self.queue.push_back(Change::Start(Box::new(record)));
+        } else if record.spec.restart == RestartPolicy::OnFailure {
+            let restarts = record.restarts + 1;
+            self.queue.push_back(Change::Start(Box::new(self.next_start(record, restarts))));
+        } else {
+            let ended = record.ended.or(Some((ExitStatus::Lost, self.context.clock.now())));
+            self.show_ended(ended);
+            let record = ProcessRecord { wanted: false, ended, ..record };
+            self.queue.push_back(Change::Record(Box::new(record)));
+        }
+    }
+
+    fn next_start(&self, record: ProcessRecord, restarts: u32) -> ProcessRecord {
+        let epoch = next_epoch(&self.context, Some(&record));
+        ProcessRecord { epoch, restarts, ended: None, ..record }
+    }
+
+    fn show_ended(&self, ended: Option<(ExitStatus, u64)>) {
+        if let Some((status, _)) = ended {
+            self.show(ProcessState::Ended(status), None);
+        }
+    }
+
+    fn down(&mut self, is_at_rest: bool) {
+        self.link = None;
+        if !is_at_rest {
+            return;
+        }
+        self.pump = None;
+        let was_running = self.live.process.borrow().as_ref().is_some_and(ProcessView::is_running);
+        if let Some(record) = self.record().filter(|_| was_running) {
+            self.note_end(record, ExitStatus::Lost, true);
+        }
+    }
+
+    fn started(&mut self, job: &JobState) {
+        self.pump(job.epoch);
+        self.live.tell(Event::ProcessStarted { pid: job.pid, epoch: job.epoch });
+        match job.ended {
+            Some(_) => self.job_ended(job),
+            None if job.epoch > self.ended_epoch => {
+                self.show(ProcessState::Running, Some(job.pid));
+            }
+            None => {}
+        }
+    }
+
+    fn job_ended(&mut self, job: &JobState) {
+        let Some(record) = self.record() else { return };
+        if job.epoch != record.epoch || self.ended_epoch >= job.epoch {
+            return;
+        }
+        let Some(status) = job.ended else { return };
+        self.note_end(record, exit_status(status), false);
+    }
+
+    /// Records an end, and decides whether another start follows.
+    fn note_end(&mut self, record: ProcessRecord, status: ExitStatus, with_sandbox: bool) {
+        let was_stopping = matches!(
+            self.live.process.borrow().as_ref().map(|view| view.state),
+            Some(ProcessState::Stopping)
+        );
+        self.ended_epoch = record.epoch;
+        self.live.tell(Event::ProcessEnded { epoch: record.epoch, status });
+        let starts_again = record.wanted
+            && !was_stopping
+            && record.spec.restart == RestartPolicy::OnFailure
+            && !status.is_success();
+        let state = if starts_again && !with_sandbox {
+            self.restart_later(&record);
+            ProcessState::Waiting
+        } else {
+            ProcessState::Ended(status)
+        };
+        self.show(state, None);
+        let ended = Some((status, self.context.clock.now()));
+        let record = ProcessRecord { wanted: starts_again, ended, ..record };
+        self.queue.push_back(Change::Record(Box::new(record)));
+    }
+
+    fn restart_later(&self, record: &ProcessRecord) {
+        let pause = BACKOFF.saturating_mul(2_u32.saturating_pow(record.restarts.min(10)));
+        let epoch = record.epoch;
+        self.me.send_after(pause.min(BACKOFF_MAX), move || ProcessMsg::RestartDue(epoch));
+    }
+
+    fn restart_due(&mut self, epoch: u64) {
+        let Some(record) = self.record() else { return };
+        if record.epoch != epoch || !record.wanted || self.link.is_none() {
+            return;
+        }
+        let lived = record.ended.map_or(0, |(_, at)| at.saturating_sub(epoch.saturating_mul(1000)));
+        let restarts = if lived >= FORGIVEN_AFTER_US { 1 } else { record.restarts + 1 };
+        self.queue.push_back(Change::Start(Box::new(self.next_start(record, restarts))));
+    }
+
+    /// Starts copying the job's output to the log, from where the log ends.
+    fn pump(&mut self, epoch: u64) {
+        let Some(link) = self.link.clone() else {
+            return;
+        };
+        let (context, live) = (Arc::clone(&self.context), Arc::clone(&self.live));
+        let task = tokio::spawn(pump::run(context, live, link, epoch));
+        self.pump = Some(AbortOnDrop(task.abort_handle()));
+    }
+}
+
+impl ProcessView {
+    fn is_running(&self) -> bool {
+        matches!(
+            self.state,
+            ProcessState::Starting | ProcessState::Running | ProcessState::Stopping
+        )
+    }
+}
+
+fn not_running() -> Refusal {
+    Refusal::Conflict { why: "the process does not run; start it with PUT".into() }
+}
+
+fn show(live: &Live, state: ProcessState, pid: Option<u32>) {
+    let Some(record) = live.row().process.clone() else {
+        return;
+    };
+    live.process.send_replace(Some(ProcessView { record, state, pid }));
+}
+
+/// Epochs are times in milliseconds: they rise, and tell when the start was asked for.
+fn next_epoch(context: &Context, last: Option<&ProcessRecord>) -> u64 {
+    let now = context.clock.now() / 1000;
+    last.map_or(now, |record| now.max(record.epoch + 1))
+}
+
+/// One change, as its own task.
+struct Task {
+    context: Arc<Context>,
+    live: Arc<Live>,
+    link: Option<Arc<Link>>,
+    me: ActorRef<ProcessMsg>,
+}
+
+impl Task {
+    async fn run(&self, change: Change) {
+        match change {
+            Change::Put(spec, reply) => {
+                let outcome = self.put(*spec).await;
+                // Who does not wait any more reads the process.
+                let _ = reply.send(outcome);
+            }
+            Change::Stop(reply) => {
+                let outcome = self.stop().await;
+                let _ = reply.send(outcome);
+            }
+            Change::Start(record) => {
+                if let Err(failure) = self.start(*record).await {
+                    tracing::warn!(%failure, "a process was not started again");
+                }
+            }
+            Change::Record(record) => {
+                if let Err(failure) = self.record(*record).await {
+                    tracing::warn!(%failure, "the end of a process was not recorded");
+                }
+            }
+        }
+    }
+
+    fn view(&self) -> Option<ProcessView> {
+        self.live.process.borrow().clone()
+    }
+
+    async fn put(&self, spec: ProcessSpec) -> Answer<(ProcessView, bool)> {
+        let last = self.live.row().process.clone();
+        if let Some(view) = self.view().filter(ProcessView::is_running) {
+            if view.record.wanted && view.record.spec == spec {
+                return Ok((view, false));
+            }
+            self.end_running(&view).await?;
+        }
+        let epoch = next_epoch(&self.context, last.as_ref());
+        let record = ProcessRecord { spec, epoch, wanted: true, restarts: 0, ended: None };
+        self.start(record).await?;
+        let none = || Fault::Internal("a process that was started is not shown".into());
+        Ok((self.view().ok_or_else(none)?, true))
+    }
+
+    async fn stop(&self) -> Answer<ProcessView> {
+        let Some(record) = self.live.row().process.clone() else {
+            return Err(Refusal::not_found("the project's process").into());
+        };
+        if record.wanted {
+            self.record(ProcessRecord { wanted: false, ..record }).await?;
+        }
+        match self.view() {
+            Some(view) if view.is_running() => self.end_running(&view).await?,
+            Some(ProcessView { record, state: ProcessState::Waiting, .. }) => {
+                let status = record.ended.map_or(ExitStatus::Lost, |(status, _)| status);
+                show(&self.live, ProcessState::Ended(status), None);
+            }
+            Some(_) | None => {}
+        }
+        Ok(self.live.view().process.ok_or_else(|| Refusal::not_found("the project's process"))?)
+    }
+
+    /// Asks init to end the job, and waits until it has.
+    async fn end_running(&self, view: &ProcessView) -> Answer<()> {
+        let link = self.link.as_ref().ok_or_else(not_running)?;
+        let grace = view.record.spec.stop_grace.0;
+        show(&self.live, ProcessState::Stopping, view.pid);
+        let grace_ms = u64::try_from(grace.as_millis()).unwrap_or(u64::MAX);
+        let epoch = view.record.epoch;
+        link.tell(Request::StopJob { job: Job::Process, epoch, grace_ms }).await?;
+        let limit = grace + END_MARGIN;
+        let mut views = self.live.process.subscribe();
+        let ended = views.wait_for(|view| view.as_ref().is_none_or(|view| !view.is_running()));
+        match tokio::time::timeout(limit, ended).await {
+            Ok(_) => Ok(()),
+            Err(_) => Err(Fault::TimedOut { what: "the end of the process".into(), limit }.into()),
+        }
+    }
+
+    /// Records a start, then asks init for it.
+    async fn start(&self, record: ProcessRecord) -> Answer<()> {
+        let link = self.link.clone().ok_or(Refusal::WrongPhase {
+            phase: self.live.row().phase,
+            advice: "start the sandbox first",
+        })?;
+        self.record(record.clone()).await?;
+        show(&self.live, ProcessState::Starting, None);
+        fail::fail_point!("process-recorded-before-start");
+        let spec = job_spec(&record, self.context.settings.log_ring_bytes);
+        match link.start_job(spec).await? {
+            Ok(job) => {
+                // Shown at once, so that who asked for it sees it running.
+                show(&self.live, ProcessState::Running, Some(job.pid));
+                let _ = self.me.cast(ProcessMsg::Started(job));
+                Ok(())
+            }
+            Err(error) => {
+                let ended = Some((ExitStatus::Code(127), self.context.clock.now()));
+                show(&self.live, ProcessState::Ended(ExitStatus::Code(127)), None);
+                self.record(ProcessRecord { wanted: false, ended, ..record }).await?;
+                Err(Refusal::invalid("command", error.what).into())
+            }
+        }
+    }
+
+    async fn record(&self, record: ProcessRecord) -> Answer<()> {
+        let write = Write::Process(self.live.row().uid.clone(), Some(Box::new(record)));
+        let written = self.context.write(Some(&self.live), write).await?;
+        let is_done = matches!(written, Written::Row(_) | Written::Done);
+        if is_done { Ok(()) } else { Err(Refusal::not_found("the project").into()) }
+    }
+}
+
+fn job_spec(record: &ProcessRecord, ring_bytes: u64) -> JobSpec {
+    let text = |text: &str| text.to_owned();
+    let ProcessSpec { argv, cwd, env, when_full, .. } = &record.spec;
+    JobSpec {
+        job: Job::Process,
+        epoch: record.epoch,
+        argv_choices: vec![argv.iter().map(|word| text(word)).collect()],
+        cwd: cwd.as_deref().map(text),
+        env: env.iter().map(|(name, value)| (text(name), text(value))).collect(),
+        size: Size { cols: 80, rows: 24 },
+        ring_bytes,
+        block_when_full: *when_full == WhenFull::Block,
+    }
+}

@@ -1,0 +1,329 @@
+//! The terminal actor: exactly one shell of a project, for any number of viewers.
+//!
+//! ```text
+//! project ── Open, Close ──▶ terminal ──▶ one owned task: ask init for the shell
+//!                                │
+//!    viewers ◀── fan-out ◀── pump ◀── init's ring          screen: follows the fan-out
+//!       └──────── input ──────▶ └────▶ the shell
+//! ```
+//!
+//! The shell lives in the sandbox's init and outlives this actor and the server.
+//! A viewer has a cursor in one shared ring and no queue of its own, so none can
+//! slow another, or the shell; one that falls behind is told how much it lost and
+//! gets the screen anew. Supervised by the project.
+
+mod pump;
+mod viewer;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use bytes::Bytes;
+use ractor::{Actor, ActorProcessingErr, ActorRef, RpcReplyPort};
+use sandtree_model::{Answer, Event, ExitStatus, Fault, Refusal};
+use sandtree_wire::{Job, JobSpec, JobState, Request, Size};
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+
+use crate::context::Context;
+use crate::fanout::Fanout;
+use crate::link::Link;
+use crate::live::Live;
+use crate::screen::Screen;
+use crate::tasks::AbortOnDrop;
+use crate::view::TerminalView;
+pub use viewer::{TerminalInput, TerminalItem, ViewRequest, Viewer};
+
+/// Input that the shell has not taken yet, in pieces.
+const INPUT_WAITING_MAX: usize = 64;
+
+type OpenReply = RpcReplyPort<Answer<Viewer>>;
+
+/// Everything a terminal actor can be told.
+pub(crate) enum TerminalMsg {
+    /// Ask: one more viewer; starts the shell if there is none.
+    Open(ViewRequest, OpenReply),
+    /// Ask: end the shell.
+    Close(RpcReplyPort<Answer<()>>),
+    /// Fact: init is linked, and this is the job it has.
+    Up(Arc<Link>, Option<JobState>),
+    /// Fact: the link is lost; at rest, the sandbox with it.
+    Down {
+        /// Whether the sandbox has ended.
+        is_at_rest: bool,
+    },
+    /// Fact: the job ended; its last output may still be on its way.
+    JobEnded(JobState),
+    /// Fact: the shell that was asked for runs, or cannot.
+    Opened(Answer<JobState>),
+    /// Fact: all output of the shell with this epoch has been fanned out.
+    Drained(u64, ExitStatus),
+}
+
+/// The actor.
+pub(crate) struct TerminalActor;
+
+/// What the actor is spawned with.
+pub(crate) struct Arguments {
+    pub(crate) context: Arc<Context>,
+    pub(crate) live: Arc<Live>,
+    pub(crate) link: Option<Arc<Link>>,
+}
+
+/// What the actor holds.
+pub(crate) struct State {
+    me: ActorRef<TerminalMsg>,
+    context: Arc<Context>,
+    live: Arc<Live>,
+    link: Option<Arc<Link>>,
+    shell: Option<Shell>,
+    /// Who waits for the shell that is being started.
+    waiting: Vec<(ViewRequest, OpenReply)>,
+    tasks: JoinSet<()>,
+}
+
+/// A shell that runs.
+struct Shell {
+    shared: Arc<Shared>,
+    _pump: Option<AbortOnDrop>,
+    _screen: AbortOnDrop,
+}
+
+/// What a shell's viewers share.
+pub(crate) struct Shared {
+    pub(crate) epoch: u64,
+    pub(crate) pid: u32,
+    pub(crate) fanout: Arc<Fanout>,
+    pub(crate) screen: Arc<Screen>,
+    pub(crate) live: Arc<Live>,
+    pub(crate) viewers: AtomicUsize,
+    /// Where input and sizes go; a new pump puts itself here.
+    input: std::sync::Mutex<mpsc::Sender<Input>>,
+}
+
+/// What a viewer sends to the shell.
+pub(crate) enum Input {
+    /// Keystrokes.
+    Bytes(Bytes),
+    /// A new size.
+    Resize(Size),
+}
+
+impl Shared {
+    pub(crate) fn input(&self) -> mpsc::Sender<Input> {
+        self.input.lock().unwrap_or_else(std::sync::PoisonError::into_inner).clone()
+    }
+
+    /// Shows the terminal to readers as it is now.
+    pub(crate) fn show(&self, size: Option<Size>) {
+        let viewers = self.viewers.load(Ordering::Relaxed);
+        self.live.terminal.send_modify(|view| {
+            let before = view.map_or(Size { cols: 80, rows: 24 }, |view| Size {
+                cols: view.cols,
+                rows: view.rows,
+            });
+            let Size { cols, rows } = size.unwrap_or(before);
+            *view = Some(TerminalView { epoch: self.epoch, pid: self.pid, cols, rows, viewers });
+        });
+    }
+}
+
+impl Actor for TerminalActor {
+    type Msg = TerminalMsg;
+    type State = State;
+    type Arguments = Arguments;
+
+    async fn pre_start(
+        &self,
+        me: ActorRef<TerminalMsg>,
+        Arguments { context, live, link }: Arguments,
+    ) -> Result<State, ActorProcessingErr> {
+        let (shell, waiting, tasks) = (None, Vec::new(), JoinSet::new());
+        Ok(State { me, context, live, link, shell, waiting, tasks })
+    }
+
+    async fn handle(
+        &self,
+        _me: ActorRef<TerminalMsg>,
+        message: TerminalMsg,
+        state: &mut State,
+    ) -> Result<(), ActorProcessingErr> {
+        match message {
+            TerminalMsg::Open(request, reply) => state.open(request, reply),
+            TerminalMsg::Close(reply) => state.close(reply),
+            TerminalMsg::Up(link, job) => state.up(link, job),
+            TerminalMsg::Down { is_at_rest } => state.down(is_at_rest),
+            TerminalMsg::JobEnded(job) => tracing::debug!(?job, "a shell ended"),
+            TerminalMsg::Opened(outcome) => state.opened(outcome),
+            TerminalMsg::Drained(epoch, status) => state.drained(epoch, status),
+        }
+        while state.tasks.try_join_next().is_some() {}
+        Ok(())
+    }
+}
+
+impl State {
+    fn open(&mut self, request: ViewRequest, reply: OpenReply) {
+        let Some(shell) = &self.shell else {
+            let is_first = self.waiting.is_empty();
+            self.waiting.push((request, reply));
+            if is_first {
+                self.start(request);
+            }
+            return;
+        };
+        let limit = self.context.settings.terminal_viewers_max;
+        let outcome = if shell.shared.viewers.load(Ordering::Relaxed) >= limit {
+            Err(Refusal::Busy { what: format!("{limit} viewers of one terminal").into() }.into())
+        } else {
+            Ok(Viewer::new(Arc::clone(&shell.shared), request))
+        };
+        // Who does not wait any more drops its viewer.
+        let _ = reply.send(outcome);
+    }
+
+    /// Asks init for a shell.
+    fn start(&mut self, request: ViewRequest) {
+        let spec = self.spec(request);
+        let (me, link) = (self.me.clone(), self.link.clone());
+        let phase = self.live.row().phase;
+        self.tasks.spawn(async move {
+            let outcome = match (link, spec) {
+                (Some(link), Ok(spec)) => start_shell(&link, spec).await,
+                (None, _) => Err(Refusal::WrongPhase { phase, advice: "start it first" }.into()),
+                (_, Err(failure)) => Err(failure),
+            };
+            // The actor that owns this task outlives it.
+            let _ = me.cast(TerminalMsg::Opened(outcome));
+        });
+    }
+
+    fn spec(&self, request: ViewRequest) -> Answer<JobSpec> {
+        let row = self.live.row();
+        let profile = self.context.profile(&row.settings.profile)?;
+        let shells = profile.shells.iter().map(|shell| vec![shell.to_string()]);
+        Ok(JobSpec {
+            job: Job::Terminal,
+            epoch: self.context.clock.now() / 1000,
+            argv_choices: shells.collect(),
+            cwd: None,
+            env: BTreeMap::from([("TERM".to_owned(), "xterm-256color".to_owned())]),
+            size: request.size(),
+            ring_bytes: self.context.settings.terminal_ring_bytes as u64,
+            block_when_full: false,
+        })
+    }
+
+    fn opened(&mut self, outcome: Answer<JobState>) {
+        let waiting = std::mem::take(&mut self.waiting);
+        match outcome {
+            Ok(job) => {
+                let size = waiting.first().map(|(request, _)| request.size());
+                self.adopt(&job, size);
+                self.live.tell(Event::TerminalOpened { pid: job.pid, epoch: job.epoch });
+                for (request, reply) in waiting {
+                    self.open(request, reply);
+                }
+            }
+            Err(failure) => {
+                for (_, reply) in waiting {
+                    // Who does not wait any more does not need to know.
+                    let _ = reply.send(Err(failure.clone()));
+                }
+            }
+        }
+    }
+
+    /// Takes over a shell that runs in the sandbox, new or from before a restart.
+    fn adopt(&mut self, job: &JobState, size: Option<Size>) {
+        let Some(link) = self.link.clone() else {
+            return;
+        };
+        let ring_bytes = self.context.settings.terminal_ring_bytes;
+        let fanout = Arc::new(Fanout::new(job.epoch, job.kept_from, ring_bytes));
+        let path = self.context.sandbox_dir(&self.live.row().sandbox).screen();
+        let (screen, follow) =
+            Screen::follow(&fanout, path, size.map(|size| (size.cols, size.rows)));
+        let screen_task = tokio::spawn(follow);
+        let (input, receiver) = mpsc::channel(INPUT_WAITING_MAX);
+        let shared = Arc::new(Shared {
+            epoch: job.epoch,
+            pid: job.pid,
+            fanout,
+            screen,
+            live: Arc::clone(&self.live),
+            viewers: AtomicUsize::new(0),
+            input: std::sync::Mutex::new(input),
+        });
+        shared.show(size);
+        let pump = pump::run(Arc::clone(&shared), link, receiver, self.me.clone());
+        let pump = AbortOnDrop(tokio::spawn(pump).abort_handle());
+        let screen = AbortOnDrop(screen_task.abort_handle());
+        self.shell = Some(Shell { shared, _pump: Some(pump), _screen: screen });
+    }
+
+    fn up(&mut self, link: Arc<Link>, job: Option<JobState>) {
+        self.link = Some(Arc::clone(&link));
+        match (&mut self.shell, job) {
+            (Some(shell), Some(job)) if shell.shared.epoch == job.epoch => {
+                let (input, receiver) = mpsc::channel(INPUT_WAITING_MAX);
+                *shell.shared.input.lock().unwrap_or_else(std::sync::PoisonError::into_inner) =
+                    input;
+                let pump = pump::run(Arc::clone(&shell.shared), link, receiver, self.me.clone());
+                shell._pump = Some(AbortOnDrop(tokio::spawn(pump).abort_handle()));
+            }
+            (_, job) => {
+                self.lost();
+                if let Some(job) = job {
+                    self.adopt(&job, None);
+                }
+            }
+        }
+    }
+
+    fn down(&mut self, is_at_rest: bool) {
+        self.link = None;
+        if is_at_rest {
+            self.lost();
+        }
+    }
+
+    /// The shell went away with its sandbox.
+    fn lost(&mut self) {
+        if let Some(shell) = &self.shell {
+            let epoch = shell.shared.epoch;
+            self.drained(epoch, ExitStatus::Lost);
+        }
+    }
+
+    fn drained(&mut self, epoch: u64, status: ExitStatus) {
+        let Some(shell) = self.shell.take_if(|shell| shell.shared.epoch == epoch) else {
+            return;
+        };
+        shell.shared.fanout.end(status);
+        self.live.terminal.send_replace(None);
+        self.live.tell(Event::TerminalClosed { epoch, status });
+    }
+
+    fn close(&mut self, reply: RpcReplyPort<Answer<()>>) {
+        let epoch = self.shell.as_ref().map(|shell| shell.shared.epoch);
+        let link = self.link.clone();
+        self.tasks.spawn(async move {
+            let outcome = match (link, epoch) {
+                (Some(link), Some(epoch)) => {
+                    let stop = Request::StopJob { job: Job::Terminal, epoch, grace_ms: 2000 };
+                    link.tell(stop).await
+                }
+                _ => Ok(()),
+            };
+            // Who does not wait any more does not need to know.
+            let _ = reply.send(outcome);
+        });
+    }
+}
+
+async fn start_shell(link: &Link, spec: JobSpec) -> Answer<JobState> {
+    let started = link.start_job(spec).await?;
+    Ok(started.map_err(|error| Fault::Sandbox(format!("no shell: {}", error.what).into()))?)
+}

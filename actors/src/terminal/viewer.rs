@@ -1,0 +1,180 @@
+//! One viewer of a terminal.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use bytes::Bytes;
+use sandtree_model::{Answer, ExitStatus, Fault};
+use sandtree_wire::Size;
+
+use super::{Input, Shared};
+use crate::fanout::{FanoutItem, FanoutReader};
+use crate::live::Hold;
+use crate::view::Cursor;
+
+/// Sizes of a terminal, in characters each way.
+const SIDE_MIN: u16 = 2;
+const SIDE_MAX: u16 = 500;
+
+/// How a viewer wants to look at the terminal.
+#[derive(Debug, Clone, Copy)]
+pub struct ViewRequest {
+    /// Characters in a line, 2 to 500; applied to the shell.
+    pub cols: u16,
+    /// Lines, 2 to 500.
+    pub rows: u16,
+    /// Continue after this byte; absent: the current screen first.
+    pub after: Option<Cursor>,
+}
+
+impl ViewRequest {
+    /// With both sides brought into their range.
+    pub(crate) fn clamped(self) -> Self {
+        let Size { cols, rows } = clamp(self.cols, self.rows);
+        Self { cols, rows, ..self }
+    }
+
+    pub(crate) fn size(&self) -> Size {
+        Size { cols: self.cols, rows: self.rows }
+    }
+}
+
+fn clamp(cols: u16, rows: u16) -> Size {
+    Size { cols: cols.clamp(SIDE_MIN, SIDE_MAX), rows: rows.clamp(SIDE_MIN, SIDE_MAX) }
+}
+
+/// What a viewer gets.
+#[derive(Debug, Clone)]
+pub enum TerminalItem {
+    /// Comes first, and again after a gap: where the bytes after it start.
+    Ready {
+        /// Position of the next byte of output.
+        at: Cursor,
+        /// Whether the bytes that follow at once repaint the whole screen; they
+        /// are not output and do not move the position.
+        fresh: bool,
+    },
+    /// Output, or what repaints the screen.
+    Bytes(Bytes),
+    /// This viewer was too slow, or came too late: so many bytes are lost.
+    Gap {
+        /// How many.
+        bytes: u64,
+    },
+    /// The shell ended; the last item.
+    Exited(ExitStatus),
+}
+
+/// One viewer of a terminal.
+pub struct Viewer {
+    shared: Arc<Shared>,
+    reader: FanoutReader,
+    pending: VecDeque<TerminalItem>,
+    input: TerminalInput,
+    hold: Hold,
+}
+
+impl Viewer {
+    pub(super) fn new(shared: Arc<Shared>, request: ViewRequest) -> Self {
+        shared.viewers.fetch_add(1, Ordering::Relaxed);
+        let input = TerminalInput { shared: Arc::clone(&shared) };
+        // A full queue means that somebody types faster than the shell reads; the
+        // size comes with the next change.
+        let _ = shared.input().try_send(Input::Resize(request.size()));
+        let hold = Hold::new(&shared.live);
+        hold.live().touch();
+        let resumed = request.after.filter(|after| after.epoch == shared.epoch);
+        let mut pending = VecDeque::new();
+        let at = match resumed {
+            Some(at) => {
+                pending.push_back(TerminalItem::Ready { at, fresh: false });
+                at
+            }
+            None => repaint(&shared, &mut pending),
+        };
+        let reader = shared.fanout.reader(at);
+        Self { shared, reader, pending, input, hold }
+    }
+
+    /// The next item; `None` after the last one.
+    ///
+    /// # Cancel safety
+    ///
+    /// Safe: nothing is lost.
+    pub async fn next(&mut self) -> Option<TerminalItem> {
+        if let Some(item) = self.pending.pop_front() {
+            return Some(item);
+        }
+        match self.reader.next().await? {
+            FanoutItem::Bytes(bytes) => {
+                self.hold.live().touch();
+                Some(TerminalItem::Bytes(bytes))
+            }
+            FanoutItem::Gap { bytes } => {
+                let at = repaint(&self.shared, &mut self.pending);
+                self.reader = self.shared.fanout.reader(at);
+                Some(TerminalItem::Gap { bytes })
+            }
+            FanoutItem::Ended(status) => Some(TerminalItem::Exited(status)),
+        }
+    }
+
+    /// A handle for input, which can be used beside [`Viewer::next`].
+    #[must_use]
+    pub fn input(&self) -> TerminalInput {
+        self.input.clone()
+    }
+}
+
+impl Drop for Viewer {
+    fn drop(&mut self) {
+        self.shared.viewers.fetch_sub(1, Ordering::Relaxed);
+        self.shared.live.terminal.send_if_modified(|view| {
+            let view = view.as_mut().filter(|view| view.epoch == self.shared.epoch);
+            view.map(|view| view.viewers = self.shared.viewers.load(Ordering::Relaxed)).is_some()
+        });
+    }
+}
+
+/// Queues what paints the current screen, and tells where the output goes on.
+fn repaint(shared: &Shared, pending: &mut VecDeque<TerminalItem>) -> Cursor {
+    let (at, screen) = shared.screen.snapshot();
+    pending.push_back(TerminalItem::Ready { at, fresh: true });
+    if !screen.is_empty() {
+        pending.push_back(TerminalItem::Bytes(screen.into()));
+    }
+    at
+}
+
+/// Input of a terminal.
+#[derive(Clone)]
+pub struct TerminalInput {
+    shared: Arc<Shared>,
+}
+
+impl TerminalInput {
+    /// Keystrokes; waits while the shell does not read.
+    ///
+    /// # Errors
+    ///
+    /// [`Fault::Sandbox`] when the shell has ended.
+    pub async fn write(&self, bytes: Bytes) -> Answer<()> {
+        self.shared.live.touch();
+        self.send(Input::Bytes(bytes)).await
+    }
+
+    /// A new size, 2 to 500 each; others are brought into that range.
+    ///
+    /// # Errors
+    ///
+    /// [`Fault::Sandbox`] when the shell has ended.
+    pub async fn resize(&self, cols: u16, rows: u16) -> Answer<()> {
+        self.send(Input::Resize(clamp(cols, rows))).await
+    }
+
+    async fn send(&self, input: Input) -> Answer<()> {
+        let sent = self.shared.input().send(input).await;
+        Ok(sent.map_err(|_| Fault::Sandbox("the shell takes no input now".into()))?)
+    }
+}

@@ -1,0 +1,210 @@
+//! The text of every statement, once. Placeholders are `$1`; where a statement
+//! takes many rows at once they come as one JSON array of arrays, which
+//! `each!` turns into rows. That is the only word in which databases differ.
+
+/// The columns of a project, in the order of `row::ProjectRow`.
+macro_rules! columns {
+    () => {
+        "uid, tenant, id, phase, generation, target, reason, settings, sandbox, owner_uid, \
+         owner_gid, container, process, created_at, updated_at, active_at"
+    };
+}
+
+/// The same, of the table that a join calls `p`.
+macro_rules! columns_of_p {
+    () => {
+        "p.uid, p.tenant, p.id, p.phase, p.generation, p.target, p.reason, p.settings, p.sandbox, \
+         p.owner_uid, p.owner_gid, p.container, p.process, p.created_at, p.updated_at, p.active_at"
+    };
+}
+
+/// One row for each element of the JSON array `$1`, in its column `value`.
+macro_rules! each {
+    () => {
+        "json_each($1) AS m"
+    };
+}
+
+/// Whether the number of `p.owner_uid` is in use: by a project, or by files that
+/// a deleted one left behind.
+macro_rules! owns {
+    () => {
+        "(p.phase <> 'deleted' OR p.target = 'deleted_keeping_files')"
+    };
+}
+
+/// `$1` tenant, `$2` id.
+pub(super) const PROJECT_BY_KEY: &str = concat!(
+    "SELECT ",
+    columns!(),
+    " FROM projects WHERE tenant = $1 AND id = $2 AND phase <> 'deleted'"
+);
+
+/// `$1` uid; deleted ones too.
+pub(super) const PROJECT_BY_UID: &str =
+    concat!("SELECT ", columns!(), " FROM projects WHERE uid = $1");
+
+/// `$1` tenant, `$2` above which id, `$3` how many.
+pub(super) const LIST: &str = concat!(
+    "SELECT ",
+    columns!(),
+    " FROM projects \
+     WHERE tenant = $1 AND id > $2 AND phase <> 'deleted' ORDER BY id LIMIT $3"
+);
+
+/// As [`LIST`]; `$4` phase.
+pub(super) const LIST_BY_PHASE: &str = concat!(
+    "SELECT ",
+    columns!(),
+    " FROM projects \
+     WHERE tenant = $1 AND id > $2 AND phase <> 'deleted' AND phase = $4 ORDER BY id LIMIT $3"
+);
+
+/// As [`LIST`]; `$4` name and `$5` value of a label.
+pub(super) const LIST_BY_LABEL: &str = concat!(
+    "SELECT ",
+    columns_of_p!(),
+    " FROM labels AS l CROSS JOIN projects AS p \
+     WHERE l.tenant = $1 AND l.id > $2 AND l.name = $4 AND l.value = $5 AND p.uid = l.uid \
+     ORDER BY l.id LIMIT $3"
+);
+
+/// As [`LIST_BY_LABEL`]; `$6` phase.
+pub(super) const LIST_BY_LABEL_AND_PHASE: &str = concat!(
+    "SELECT ",
+    columns_of_p!(),
+    " FROM labels AS l CROSS JOIN projects AS p \
+     WHERE l.tenant = $1 AND l.id > $2 AND l.name = $4 AND l.value = $5 AND p.uid = l.uid \
+     AND p.phase = $6 ORDER BY l.id LIMIT $3"
+);
+
+/// `$1` above which uid, `$2` how many.
+pub(super) const UNSETTLED: &str = concat!(
+    "SELECT ",
+    columns!(),
+    " FROM projects \
+     WHERE phase NOT IN ('stopped', 'failed', 'deleted') AND uid > $1 ORDER BY uid LIMIT $2"
+);
+
+/// `$1` sandboxes: `["uid", ..]`.
+pub(super) const OWNED: &str = concat!(
+    "SELECT p.sandbox FROM ",
+    each!(),
+    " CROSS JOIN projects AS p \
+     WHERE p.sandbox = m.value AND p.phase <> 'deleted'"
+);
+
+/// `$1` uid, `$2` above which generation, `$3` how many.
+pub(super) const TRANSITIONS: &str = "SELECT generation, from_phase, move, to_phase, reason, \
+     principal, at FROM transitions WHERE uid = $1 AND generation > $2 ORDER BY generation LIMIT $3";
+
+/// `$1` key.
+pub(super) const META: &str = "SELECT value FROM meta WHERE key = $1";
+
+/// `$1` key, `$2` value; a value that is there stays.
+pub(super) const META_ADD: &str =
+    "INSERT INTO meta (key, value) VALUES ($1, $2) ON CONFLICT (key) DO NOTHING";
+
+/// `$1` key, `$2` value.
+pub(super) const META_SET: &str = "INSERT INTO meta (key, value) VALUES ($1, $2) \
+     ON CONFLICT (key) DO UPDATE SET value = excluded.value";
+
+/// `$1` tenant, `$2` key.
+pub(super) const IDEMPOTENCY: &str =
+    "SELECT uid, request_sha256 FROM idempotency WHERE tenant = $1 AND key = $2";
+
+/// `$1` tenant, `$2` key, `$3` uid, `$4` hash of the request, `$5` time.
+pub(super) const IDEMPOTENCY_ADD: &str =
+    "INSERT INTO idempotency (tenant, key, uid, request_sha256, at) VALUES ($1, $2, $3, $4, $5)";
+
+/// `$1` owner; a row if it is in use.
+pub(super) const OWNER_IN_USE: &str =
+    concat!("SELECT 1 FROM projects AS p WHERE p.owner_uid = $1 AND ", owns!(), " LIMIT 1");
+
+/// The first free number behind one that was given before: `$1` from, `$2` end.
+pub(super) const OWNER_AFTER: &str = concat!(
+    "SELECT q.owner_uid + 1 FROM projects AS q \
+     WHERE q.owner_uid >= $1 AND q.owner_uid < $2 - 1 AND NOT EXISTS \
+     (SELECT 1 FROM projects AS p WHERE p.owner_uid = q.owner_uid + 1 AND ",
+    owns!(),
+    ") \
+     ORDER BY q.owner_uid LIMIT 1"
+);
+
+/// `$1` to `$10`: uid, tenant, id, phase, target, settings, sandbox, owner, group, time.
+pub(super) const PROJECT_ADD: &str = concat!(
+    "INSERT INTO projects (",
+    columns!(),
+    ") \
+     VALUES ($1, $2, $3, $4, 1, $5, '', $6, $7, $8, $9, NULL, NULL, $10, $10, $10) RETURNING ",
+    columns!()
+);
+
+/// The first row of a project's log: `$1` uid, `$2` phase, `$3` principal, `$4` time.
+pub(super) const TRANSITION_ADD: &str = "INSERT INTO transitions \
+     (uid, generation, from_phase, move, to_phase, reason, principal, at) \
+     VALUES ($1, 1, NULL, NULL, $2, '', $3, $4)";
+
+/// `$1` labels: `[["name", "value"], ..]`, `$2` tenant, `$3` id, `$4` uid.
+pub(super) const LABELS_ADD: &str = concat!(
+    "INSERT INTO labels (tenant, name, value, id, uid) \
+     SELECT $2, m.value ->> 0, m.value ->> 1, $3, $4 FROM ",
+    each!(),
+    " WHERE true"
+);
+
+/// `$1` uid.
+pub(super) const LABELS_DROP: &str = "DELETE FROM labels WHERE uid = $1";
+
+/// `$1` moves, as `row::moves` writes them. Goes before [`MOVES`]: it needs the
+/// phase from before.
+pub(super) const MOVES_LOG: &str = concat!(
+    "INSERT INTO transitions (uid, generation, from_phase, move, to_phase, reason, principal, at) \
+     SELECT p.uid, p.generation + 1, p.phase, m.value ->> 2, m.value ->> 3, m.value ->> 5, \
+     m.value ->> 8, CAST(m.value ->> 9 AS BIGINT) FROM ",
+    each!(),
+    " CROSS JOIN projects AS p \
+     WHERE p.uid = m.value ->> 0 AND p.generation = CAST(m.value ->> 1 AS BIGINT) \
+     AND p.phase <> 'deleted'"
+);
+
+/// `$1` moves; answers the rows of those that were allowed.
+pub(super) const MOVES: &str = concat!(
+    "UPDATE projects SET generation = generation + 1, phase = m.value ->> 3, \
+     target = COALESCE(m.value ->> 4, target), reason = m.value ->> 5, \
+     container = CASE WHEN CAST(m.value ->> 6 AS BIGINT) = 1 THEN m.value ->> 7 ELSE container END, \
+     updated_at = CAST(m.value ->> 9 AS BIGINT) FROM ",
+    each!(),
+    " \
+     WHERE uid = m.value ->> 0 AND generation = CAST(m.value ->> 1 AS BIGINT) \
+     AND phase <> 'deleted' RETURNING ",
+    columns!()
+);
+
+/// What is left of a deleted project: `$1` uid, `$2` settings without secrets.
+pub(super) const SCRUB: &str = concat!(
+    "UPDATE projects SET settings = $2, container = NULL, process = NULL WHERE uid = $1 RETURNING ",
+    columns!()
+);
+
+/// `$1` uid, `$2` settings, `$3` time.
+pub(super) const SETTINGS: &str = concat!(
+    "UPDATE projects SET settings = $2, updated_at = $3 WHERE uid = $1 AND phase <> 'deleted' \
+     RETURNING ",
+    columns!()
+);
+
+/// `$1` uid, `$2` process or null.
+pub(super) const PROCESS: &str = concat!(
+    "UPDATE projects SET process = $2 WHERE uid = $1 AND phase <> 'deleted' RETURNING ",
+    columns!()
+);
+
+/// `$1` times: `[["uid", at], ..]`; a later one stays.
+pub(super) const ACTIVITY: &str = concat!(
+    "UPDATE projects SET active_at = CAST(m.value ->> 1 AS BIGINT) FROM ",
+    each!(),
+    " \
+     WHERE uid = m.value ->> 0 AND phase <> 'deleted' \
+     AND active_at < CAST(m.value ->> 1 AS BIGINT)"
+);
