@@ -3,3 +3,5 @@
 
 pub mod config;
 pub mod edge;
+pub mod engine;
+pub mod store;

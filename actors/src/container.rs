@@ -39,6 +39,8 @@ use work::Work;
 const RETRY_AFTER: Duration = Duration::from_millis(500);
 const RETRY_AFTER_MAX: Duration = Duration::from_secs(30);
 
+type LeaseReply = RpcReplyPort<Answer<Arc<Link>>>;
+
 /// Everything a container actor can be told.
 pub(crate) enum ContainerMsg {
     /// Ask: bring the project to where the operation leads.
@@ -46,7 +48,7 @@ pub(crate) enum ContainerMsg {
     /// Ask: change settings.
     Patch(Box<ProjectPatch>, RpcReplyPort<Answer<()>>),
     /// Ask: the link to the init of the running sandbox.
-    Lease(RpcReplyPort<Answer<Arc<Link>>>),
+    Lease(LeaseReply),
     /// Tell: take stock, and go on to where the project was asked to be.
     Settle,
     /// Fact: something happened to the container, as the engine says.
@@ -98,6 +100,8 @@ pub(crate) struct State {
     retry_after: Duration,
     current: Option<Current>,
     queue: VecDeque<Asked>,
+    /// Who waits for a running sandbox's link, which is being made again.
+    leases: Vec<LeaseReply>,
     /// Ended with the actor.
     tasks: JoinSet<()>,
 }
@@ -136,6 +140,7 @@ impl Actor for ContainerActor {
             retry_after: RETRY_AFTER,
             current: None,
             queue: VecDeque::new(),
+            leases: Vec::new(),
             tasks: JoinSet::new(),
         })
     }
@@ -280,6 +285,7 @@ impl State {
         self.link = Some(Arc::clone(&link));
         // The project supervises this actor and outlives it.
         let _ = self.project.cast(ProjectMsg::Up(link, jobs));
+        self.answer_leases();
     }
 
     fn ended(&mut self, outcome: Answer<()>) {
@@ -308,6 +314,7 @@ impl State {
             reply_to(asked, outcome.clone());
         }
         self.after(phase);
+        self.answer_leases();
     }
 
     /// Lets go of what the phase does not need.
@@ -372,18 +379,27 @@ impl State {
         }
     }
 
-    fn lease(&self, reply: RpcReplyPort<Answer<Arc<Link>>>) {
+    fn lease(&mut self, reply: LeaseReply) {
         let phase = self.live.row().phase;
-        let answer = match (&self.link, phase) {
-            (Some(link), Phase::Running) if !link.is_closed() => Ok(Arc::clone(link)),
-            (_, Phase::Running) => {
-                Err(Fault::Sandbox("its init is being linked again; try again in a moment".into())
-                    .into())
+        let answer = match &self.link {
+            _ if phase != Phase::Running => {
+                Err(Refusal::WrongPhase { phase, advice: advice_to_run(phase) }.into())
             }
-            _ => Err(Refusal::WrongPhase { phase, advice: advice_to_run(phase) }.into()),
+            Some(link) if !link.is_closed() => Ok(Arc::clone(link)),
+            // Not reconciled yet, or init is dialling again: that takes a moment.
+            _ if self.current.is_some() => return self.leases.push(reply),
+            _ => {
+                Err(Fault::Sandbox("its init does not answer; it is being restarted".into()).into())
+            }
         };
         // Who does not wait any more has no use for it.
         let _ = reply.send(answer);
+    }
+
+    fn answer_leases(&mut self) {
+        for reply in std::mem::take(&mut self.leases) {
+            self.lease(reply);
+        }
     }
 
     fn patch(&mut self, patch: ProjectPatch, reply: RpcReplyPort<Answer<()>>) {

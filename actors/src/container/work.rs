@@ -141,7 +141,8 @@ impl Work {
         .await?;
         fail::fail_point!("workspace-made-before-commit");
         let by = if row.target == Target::Running { Move::StartAsked } else { Move::Created };
-        self.commit(by, Change::default()).await?;
+        let change = Change { reason: Some("created".into()), ..Change::default() };
+        self.commit(by, change).await?;
         Ok(Step::Moved)
     }
 

@@ -1,0 +1,18 @@
+//! The whole tree, with an engine and a store whose faults are planned.
+
+#[path = "it/crash.rs"]
+mod crash;
+#[path = "it/engine.rs"]
+mod engine;
+#[path = "it/init.rs"]
+mod init;
+#[path = "it/janitor.rs"]
+mod janitor;
+#[path = "it/jobs.rs"]
+mod jobs;
+#[path = "it/life.rs"]
+mod life;
+#[path = "it/store.rs"]
+mod store;
+#[path = "it/world.rs"]
+mod world;

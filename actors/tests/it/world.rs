@@ -1,0 +1,242 @@
+//! A world for trees to live in: what is outside of a tree outlives it.
+//!
+//! Every tree has a runtime of its own, so that a crash is what a crash is: all
+//! its tasks are gone at whatever they waited for.
+
+use std::collections::BTreeMap;
+use std::os::unix::fs::MetadataExt as _;
+use std::sync::Arc;
+use std::time::Duration;
+
+use sandtree_model::durations::{Span, Timeout};
+use sandtree_model::profile::User;
+use sandtree_model::{Limits, Network, Principal, Profile};
+use sandtree_testkit::{FakeEngine, FaultPlan, LONG, MemoryStore, TestClock, within};
+use tempfile::TempDir;
+use tokio::runtime::Runtime;
+use tokio::task::JoinHandle;
+
+pub(crate) use sandtree_actors::ports::ContainerState;
+pub(crate) use sandtree_actors::{
+    CreateRequest, Operation, PatchRequest, Tree, TreeSettings, View,
+};
+pub(crate) use sandtree_model::{Answer, Failure, Fault, Phase, ProjectKey, Refusal, SandboxUid};
+
+/// A deletion that takes the files along.
+pub(crate) const DELETE: Operation = Operation::Delete { keep_files: false };
+
+/// What outlives every tree.
+pub(crate) struct World {
+    pub(crate) dir: TempDir,
+    pub(crate) engine: FakeEngine,
+    pub(crate) store: MemoryStore,
+    pub(crate) clock: TestClock,
+    pub(crate) settings: TreeSettings,
+}
+
+impl World {
+    /// A world in which nothing goes wrong.
+    pub(crate) fn new() -> Self {
+        Self::with(FaultPlan::none())
+    }
+
+    /// A world in which the engine has this plan.
+    pub(crate) fn with(plan: FaultPlan) -> Self {
+        let dir = tempfile::tempdir().expect("a directory for the test");
+        let meta = dir.path().metadata().expect("a directory just made");
+        let profile = profile(User::Fixed { uid: meta.uid(), gid: meta.gid() });
+        let settings = TreeSettings {
+            boot_timeout: Duration::from_secs(1),
+            janitor_interval: Duration::from_millis(20),
+            ..TreeSettings::with_defaults(
+                "instance000000000000".parse().expect("a valid id"),
+                dir.path().to_owned(),
+                dir.path().join("init"),
+                BTreeMap::from([("default".into(), profile)]),
+            )
+        };
+        Self {
+            dir,
+            engine: FakeEngine::new(plan),
+            store: MemoryStore::default(),
+            clock: TestClock::default(),
+            settings,
+        }
+    }
+
+    /// Changes the one profile.
+    pub(crate) fn profile(mut self, change: impl FnOnce(&mut Profile)) -> Self {
+        change(self.settings.profiles.get_mut("default").expect("the default profile"));
+        self
+    }
+
+    /// Spawns a tree in this world.
+    pub(crate) async fn spawn(&self) -> Running {
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(2)
+            .enable_all()
+            .build()
+            .expect("a runtime for the tree");
+        let (engine, store) = (Arc::new(self.engine.clone()), Arc::new(self.store.clone()));
+        let spawning =
+            Tree::spawn(self.settings.clone(), engine, store, Arc::new(self.clock.clone()));
+        let tree = runtime.spawn(spawning).await.expect("a tree that does not panic");
+        Running { tree: tree.expect("a tree that can be spawned"), runtime: Some(runtime) }
+    }
+}
+
+fn profile(user: User) -> Profile {
+    const MIB: u64 = 1024 * 1024;
+    Profile {
+        image: "image".into(),
+        user,
+        read_only_root: true,
+        capabilities: Vec::new(),
+        network: Network::None,
+        runtime: "".into(),
+        limits: Limits { memory_bytes: 64 * MIB, cpu_millis: 1000, pids: 64, tmp_bytes: 16 * MIB },
+        env: BTreeMap::new(),
+        shells: vec!["/bin/sh".into()],
+        idle_timeout: Timeout::Never,
+        max_lifetime: Timeout::Never,
+        stop_grace: Span::from_secs(1),
+        restarts_max: 3,
+    }
+}
+
+/// One tree, until it crashes or is shut down.
+pub(crate) struct Running {
+    pub(crate) tree: Tree,
+    runtime: Option<Runtime>,
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        if let Some(runtime) = self.runtime.take() {
+            runtime.shutdown_background();
+        }
+    }
+}
+
+/// The address of a project of the default tenant.
+pub(crate) fn key(id: &str) -> ProjectKey {
+    key_of("default", id)
+}
+
+/// The address of a project.
+pub(crate) fn key_of(tenant: &str, id: &str) -> ProjectKey {
+    ProjectKey {
+        tenant: tenant.parse().expect("a valid tenant"),
+        id: id.parse().expect("a valid id"),
+    }
+}
+
+/// Who asks in these tests.
+pub(crate) fn tester() -> Principal {
+    Principal::of_default_tenant("tester")
+}
+
+/// A request for a project that is not started.
+pub(crate) fn named(id: &str) -> CreateRequest {
+    CreateRequest { id: Some(id.parse().expect("a valid id")), ..CreateRequest::default() }
+}
+
+impl Running {
+    /// Calls the tree on its own runtime.
+    pub(crate) async fn call<T, F>(&self, call: impl FnOnce(Tree) -> F) -> T
+    where
+        T: Send + 'static,
+        F: Future<Output = T> + Send + 'static,
+    {
+        let called = self.begin_call(call);
+        within(LONG * 2, "the tree to answer", called).await.expect("an answer without a panic")
+    }
+
+    /// As [`Running::call`], without waiting.
+    pub(crate) fn begin_call<T, F>(&self, call: impl FnOnce(Tree) -> F) -> JoinHandle<T>
+    where
+        T: Send + 'static,
+        F: Future<Output = T> + Send + 'static,
+    {
+        let runtime = self.runtime.as_ref().expect("a tree that runs");
+        runtime.spawn(call(self.tree.clone()))
+    }
+
+    pub(crate) async fn create(&self, request: CreateRequest) -> Answer<View> {
+        self.call(|tree| async move { Ok(tree.create(&tester(), request).await?.0) }).await
+    }
+
+    /// A project that is stopped.
+    pub(crate) async fn stopped(&self, id: &str) -> View {
+        let view = self.create(named(id)).await.expect("a project");
+        assert_eq!(view.project.phase, Phase::Stopped);
+        view
+    }
+
+    /// A project that runs.
+    pub(crate) async fn running(&self, id: &str) -> View {
+        let view = self.create(CreateRequest { start: true, ..named(id) }).await;
+        let view = view.expect("a project that starts");
+        assert_eq!(view.project.phase, Phase::Running);
+        view
+    }
+
+    /// A project that is paused.
+    pub(crate) async fn paused(&self, id: &str) -> View {
+        self.running(id).await;
+        self.operate(id, Operation::Pause).await.expect("a pause")
+    }
+
+    pub(crate) async fn operate(&self, id: &str, operation: Operation) -> Answer<View> {
+        let operating = self.begin(id, operation);
+        within(LONG * 2, "the operation", operating).await.expect("an answer without a panic")
+    }
+
+    pub(crate) fn begin(&self, id: &str, operation: Operation) -> JoinHandle<Answer<View>> {
+        let key = key(id);
+        self.begin_call(|tree| async move { tree.operate(&tester(), &key, operation).await })
+    }
+
+    pub(crate) async fn get(&self, id: &str) -> Answer<View> {
+        let key = key(id);
+        self.call(|tree| async move { tree.get(&key).await }).await
+    }
+
+    /// Waits until a project is in a phase.
+    pub(crate) async fn wait_for(&self, id: &str, phase: Phase) -> View {
+        let key = key(id);
+        let waited = self.call(move |tree| async move { tree.wait_for(&key, phase, LONG).await });
+        let view = waited.await.expect("a project to wait for");
+        assert_eq!(view.project.phase, phase, "{id}: {}", view.project.reason);
+        view
+    }
+
+    /// Waits until a project is gone.
+    pub(crate) async fn wait_until_gone(&self, id: &str) {
+        let gone =
+            async || matches!(self.get(id).await, Err(Failure::Refused(Refusal::NotFound { .. })));
+        sandtree_testkit::until(&format!("{id} to be gone"), gone).await;
+    }
+
+    /// Everything of this tree is gone, whatever it was doing.
+    pub(crate) async fn crash(mut self) {
+        let runtime = self.runtime.take().expect("a tree that runs");
+        // Not in the background: the next tree comes after the last task of this one.
+        let ended = tokio::task::spawn_blocking(move || runtime.shutdown_timeout(LONG));
+        ended.await.expect("a runtime that ends");
+    }
+
+    /// Ends it as the server does at SIGTERM.
+    pub(crate) async fn shut_down(self) {
+        self.call(|tree| async move { tree.shut_down(LONG).await }).await;
+        self.crash().await;
+    }
+}
+
+/// That one container is there and runs: what a running project looks like from outside.
+pub(crate) fn assert_runs_once(world: &World, sandbox: &SandboxUid) {
+    let seen: Vec<_> =
+        world.engine.containers().into_iter().filter(|seen| seen.sandbox == *sandbox).collect();
+    assert_eq!(seen.len(), 1, "{seen:?}");
+    assert_eq!(seen[0].state, ContainerState::Running);
+}

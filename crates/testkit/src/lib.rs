@@ -1,0 +1,25 @@
+//! What the tests share.
+//!
+//! For tests of the tree, in one process: [`FakeEngine`] with its [`FakeInit`]s,
+//! [`MemoryStore`] and [`TestClock`]. They are handles on state that outlives a
+//! tree, so a second tree can be spawned on what a crashed one left behind.
+//! Faults are data: a [`FaultPlan`] for the engine, a [`StorePlan`] for the store.
+//!
+//! For tests of the whole server, over its sockets: [`TestServer`] and [`Client`].
+//!
+//! A test that cannot go on panics, so functions here do as well; every wait has
+//! an end and says what it waited for.
+#![expect(clippy::missing_panics_doc, reason = "a test that cannot go on panics")]
+
+mod clock;
+mod engine;
+mod init;
+mod store;
+mod wait;
+
+pub use clock::TestClock;
+pub use engine::plan::{FaultPlan, Mischief, Op, Trouble, When};
+pub use engine::{Call, FakeEngine};
+pub use init::{FakeInit, InitTrouble};
+pub use store::{MemoryStore, StoreFault, StorePlan};
+pub use wait::{LONG, until, within};
