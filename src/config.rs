@@ -12,7 +12,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-use sandtree_actors::settings::TreeSettings;
+use sandtree_actors::TreeSettings;
 use sandtree_model::{InstanceId, Profile, ProfileName};
 
 use crate::edge::context::EdgeSettings;
@@ -188,10 +188,11 @@ impl Config {
 
     /// What the tree needs of it.
     #[must_use]
-    pub fn tree_settings(&self, instance: InstanceId, init: PathBuf) -> TreeSettings {
+    pub fn tree_settings(&self, instance: InstanceId, sweeps: bool, init: PathBuf) -> TreeSettings {
         let tree = &self.tree;
         TreeSettings {
             instance,
+            sweeps,
             data_dir: self.server.data_dir.clone(),
             init,
             profiles: self.profiles.clone(),
