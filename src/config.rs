@@ -163,6 +163,15 @@ impl Config {
         }
     }
 
+    /// Everything below the data directory is found at `path` instead: the same place,
+    /// without links and with nothing relative in it.
+    pub fn move_to(&mut self, path: &Path) {
+        if let Ok(below) = self.store.strip_prefix(&self.server.data_dir) {
+            self.store = path.join(below);
+        }
+        path.clone_into(&mut self.server.data_dir);
+    }
+
     /// Every key with its value and source, one in a line; secrets are masked, and what
     /// is not built in is marked with a star.
     #[must_use]
