@@ -80,7 +80,7 @@ pub struct Tree {
     pub uid_first: u32,
     /// How many there are.
     pub uid_count: u32,
-    /// See the field of the same name of [`sandtree_actors::settings::TreeSettings`],
+    /// See the field of the same name of [`sandtree_actors::TreeSettings`],
     /// as for all that follow.
     pub boot_timeout: Duration,
     /// Longest time of one operation that a client waits for.
