@@ -13,6 +13,7 @@ use crate::directory::Entry;
 use crate::ports::Write;
 use crate::project::ProjectMsg;
 use crate::reconciler::sweep;
+use crate::tasks::survive;
 use crate::tree::{Operation, Tree};
 
 /// Rounds between two sweeps for orphans.
@@ -64,7 +65,9 @@ impl Actor for JanitorActor {
                 let with_sweep = state.rounds.is_multiple_of(ROUNDS_PER_SWEEP);
                 let tree = state.tree.clone();
                 state.tasks.spawn(async move {
-                    go_round(&tree, with_sweep).await;
+                    if survive(go_round(&tree, with_sweep)).await.is_err() {
+                        tracing::error!("a round of the janitor panicked");
+                    }
                     // The actor that owns this task outlives it.
                     let _ = me.cast(JanitorMsg::Ended);
                 });
@@ -86,7 +89,7 @@ async fn go_round(tree: &Tree, with_sweep: bool) {
     for entry in entries {
         if let Some(reason) = is_due(tree, &entry) {
             expire(tree, entry, reason);
-        } else if entry.live.row().phase.is_at_rest() {
+        } else if entry.live.row().is_at_rest() {
             // One that has ended already needs no telling.
             let _ = entry.actor.cast(ProjectMsg::Passivate);
         }

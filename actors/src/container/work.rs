@@ -32,6 +32,8 @@ pub(super) struct Work {
     pub(super) me: ActorRef<ContainerMsg>,
     pub(super) principal: Box<str>,
     pub(super) reason: Box<str>,
+    /// Whether the row has to be read again first.
+    pub(super) is_row_in_doubt: bool,
     /// Set when what this task works for is not wanted any more.
     pub(super) cancel: CancellationToken,
 }
@@ -56,16 +58,11 @@ enum Step {
 impl Work {
     /// Does an operation, or only settles.
     pub(super) async fn run(&self, operation: Option<Operation>) -> Answer<()> {
-        match operation {
-            Some(Operation::Restart) => {
-                if self.row().phase != Phase::Stopped {
-                    self.intend(Operation::Stop).await?;
-                    self.settle().await?;
-                }
-                self.intend(Operation::Start).await?;
-            }
-            Some(operation) => self.intend(operation).await?,
-            None => {}
+        if self.is_row_in_doubt {
+            self.reread(&self.row()).await?;
+        }
+        if let Some(operation) = operation {
+            self.intend(operation).await?;
         }
         self.settle().await
     }
@@ -76,7 +73,10 @@ impl Work {
 
     /// Commits where the project is asked to be, before anything is done.
     async fn intend(&self, operation: Operation) -> Answer<()> {
+        let phase = self.row().phase;
         let by = match operation {
+            // On its way to running it passes by stopped.
+            Operation::Restart if !phase.is_at_rest() => Move::StopAsked,
             Operation::Start | Operation::Restart => Move::StartAsked,
             Operation::Stop => Move::StopAsked,
             Operation::Pause => Move::PauseAsked,
@@ -84,7 +84,6 @@ impl Work {
             Operation::Delete { .. } => Move::DeleteAsked,
         };
         let target = target_of(operation);
-        let phase = self.row().phase;
         // Racing with itself: it is on its way there, and settling goes on.
         let on_its_way = matches!(
             (operation, phase),
@@ -152,7 +151,7 @@ impl Work {
             Some((ContainerState::Running, init_pid)) => match self.wait_for_link(row).await? {
                 Some(link) => {
                     self.check_identity(init_pid)?;
-                    self.bring_up_link(row, link).await?;
+                    self.bring_up_link(row, link, false).await?;
                     Ok(Step::AtEnd)
                 }
                 None => self.lost(row, "the sandbox ended behind our back").await,
