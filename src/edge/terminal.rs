@@ -20,8 +20,8 @@
 mod pump;
 
 use futures_util::StreamExt;
-use sandtree_actors::{TerminalInput, ViewRequest, Viewer};
 use sandtree_actors::Cursor;
+use sandtree_actors::{TerminalInput, ViewRequest, Viewer};
 use sandtree_model::Answer;
 use serde::Deserialize;
 use tokio_util::sync::CancellationToken;

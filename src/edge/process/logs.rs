@@ -17,8 +17,8 @@ mod format;
 mod reading;
 
 use futures_util::{Stream, StreamExt, stream};
-use sandtree_actors::{LogItem, LogReader};
 use sandtree_actors::Cursor;
+use sandtree_actors::{LogItem, LogReader};
 use sandtree_model::Answer;
 use serde::Deserialize;
 use tokio_util::sync::CancellationToken;

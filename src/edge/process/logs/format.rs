@@ -1,8 +1,8 @@
 //! How one item is written.
 
 use bytes::Bytes;
-use sandtree_actors::LogItem;
 use sandtree_actors::Cursor;
+use sandtree_actors::LogItem;
 use serde::Serialize;
 
 use super::reading::Told;

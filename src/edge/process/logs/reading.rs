@@ -3,8 +3,8 @@
 use std::collections::VecDeque;
 
 use futures_util::{Stream, stream};
-use sandtree_actors::LogItem;
 use sandtree_actors::Cursor;
+use sandtree_actors::LogItem;
 
 use super::{Source, Stdio};
 use crate::edge::errors::Problem;
