@@ -12,7 +12,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-use sandtree_actors::settings::TreeSettings;
+use sandtree_actors::TreeSettings;
 use sandtree_model::{InstanceId, Profile, ProfileName};
 
 use crate::edge::context::EdgeSettings;
@@ -163,6 +163,15 @@ impl Config {
         }
     }
 
+    /// Everything below the data directory is found at `path` instead: the same place,
+    /// without links and with nothing relative in it.
+    pub fn move_to(&mut self, path: &Path) {
+        if let Ok(below) = self.store.strip_prefix(&self.server.data_dir) {
+            self.store = path.join(below);
+        }
+        path.clone_into(&mut self.server.data_dir);
+    }
+
     /// Every key with its value and source, one in a line; secrets are masked, and what
     /// is not built in is marked with a star.
     #[must_use]
@@ -188,10 +197,11 @@ impl Config {
 
     /// What the tree needs of it.
     #[must_use]
-    pub fn tree_settings(&self, instance: InstanceId, init: PathBuf) -> TreeSettings {
+    pub fn tree_settings(&self, instance: InstanceId, sweeps: bool, init: PathBuf) -> TreeSettings {
         let tree = &self.tree;
         TreeSettings {
             instance,
+            sweeps,
             data_dir: self.server.data_dir.clone(),
             init,
             profiles: self.profiles.clone(),

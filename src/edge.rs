@@ -11,6 +11,7 @@
 //! | bodies of requests, with their limits | [`body`] |
 //! | bodies of responses, streams and events | [`reply`] |
 //! | keys, hosts and origins, before anything is routed | [`auth`] |
+//! | what all requests and responses pass | [`front`] |
 //! | the connections themselves | [`crate::server`] |
 
 pub mod archive;
@@ -21,6 +22,7 @@ pub mod errors;
 pub mod events;
 pub mod exec;
 pub mod files;
+pub mod front;
 pub mod health;
 pub mod idle;
 pub mod metrics;

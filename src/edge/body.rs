@@ -1,5 +1,7 @@
 //! Request bodies: as one JSON value or as a stream, always with a limit.
 
+use std::sync::{Mutex, PoisonError};
+
 use bytes::{Buf, Bytes, BytesMut};
 use futures_util::stream::BoxStream;
 use futures_util::{Stream, StreamExt};
@@ -10,7 +12,11 @@ use warp::http::header::{CONTENT_LENGTH, CONTENT_TYPE};
 use super::errors::{Problem, kinds};
 
 /// The body of one request; nothing of it is read before a handler asks.
-pub struct Body(BoxStream<'static, Result<Bytes, warp::Error>>);
+pub struct Body(Mutex<Pieces>);
+
+/// The lock is never taken: it is there so that a [`super::context::Call`] can be borrowed
+/// across an `.await`, for which all of it has to be `Sync`.
+type Pieces = BoxStream<'static, Result<Bytes, warp::Error>>;
 
 /// Why a body ended before its end. Use it as a [`Problem`] while nothing is sent yet.
 #[derive(Debug, thiserror::Error)]
@@ -39,13 +45,13 @@ impl Body {
         B: Buf,
     {
         let pieces = stream.map(|piece| piece.map(|mut buf| buf.copy_to_bytes(buf.remaining())));
-        Self(pieces.boxed())
+        Self(Mutex::new(pieces.boxed()))
     }
 
     /// No bytes.
     #[must_use]
     pub fn empty() -> Self {
-        Self(futures_util::stream::empty().boxed())
+        Self(Mutex::new(futures_util::stream::empty().boxed()))
     }
 
     /// The body piece by piece; after more than `limit` bytes comes an error.
@@ -54,7 +60,8 @@ impl Body {
         limit: u64,
     ) -> impl Stream<Item = Result<Bytes, BodyError>> + Send + 'static {
         let mut left = limit;
-        self.0.map(move |piece| {
+        let pieces = self.0.into_inner().unwrap_or_else(PoisonError::into_inner);
+        pieces.map(move |piece| {
             let piece = piece?;
             let Some(rest) = left.checked_sub(piece.len() as u64) else {
                 left = 0;
