@@ -10,6 +10,7 @@ use sandtree_model::{Phase, Principal};
 use tokio::task::JoinSet;
 
 use crate::directory::Entry;
+use crate::files::sweep_trash;
 use crate::ports::Write;
 use crate::project::ProjectMsg;
 use crate::reconciler::sweep;
@@ -94,8 +95,21 @@ async fn go_round(tree: &Tree, with_sweep: bool) {
             let _ = entry.actor.cast(ProjectMsg::Passivate);
         }
     }
-    if with_sweep && let Err(failure) = sweep(tree).await {
-        tracing::warn!(%failure, "orphans could not be swept");
+    if with_sweep {
+        if let Err(failure) = sweep(tree).await {
+            tracing::warn!(%failure, "orphans could not be swept");
+        }
+        sweep_disk(tree).await;
+    }
+}
+
+async fn sweep_disk(tree: &Tree) {
+    let data_dir = tree.context().settings.data_dir.clone();
+    let swept = tokio::task::spawn_blocking(move || sweep_trash(&data_dir)).await;
+    match swept {
+        Ok(Ok(_)) => {}
+        Ok(Err(error)) => tracing::warn!(%error, "the trash could not be swept"),
+        Err(error) => tracing::error!(%error, "sweeping the trash panicked"),
     }
 }
 

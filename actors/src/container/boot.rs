@@ -37,6 +37,8 @@ impl Work {
             return Err(Fault::Sandbox("it ended as soon as it was started".into()).into());
         };
         let started_at = self.context.clock.now();
+        let seen = self.inspect(row).await?;
+        self.check_identity(row, seen.and_then(|seen| seen.init_pid))?;
         self.bring_up_link(row, link, true).await?;
         let container = Container { id, made_with, started_at };
         self.live.touch();

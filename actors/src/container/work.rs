@@ -150,7 +150,7 @@ impl Work {
         match seen.map(|seen| (seen.state, seen.init_pid)) {
             Some((ContainerState::Running, init_pid)) => match self.wait_for_link(row).await? {
                 Some(link) => {
-                    self.check_identity(init_pid)?;
+                    self.check_identity(row, init_pid)?;
                     self.bring_up_link(row, link, false).await?;
                     Ok(Step::AtEnd)
                 }
@@ -251,8 +251,13 @@ impl Work {
             let removed = self.context.engine.remove(&seen.container);
             self.engine(removed).await.map_err(engine_fault)?;
         }
-        let (dir, keep) = (self.context.sandbox_dir(&row.sandbox), row.target);
-        on_disk(move || crate::files::remove_sandbox_dir(&dir, keep != Target::Deleted)).await?;
+        let (data_dir, sandbox) = (self.context.settings.data_dir.clone(), row.sandbox.clone());
+        let keep_files = row.target == Target::DeletedKeepingFiles;
+        on_disk(move || {
+            let removed = crate::files::remove_sandbox_dir(&data_dir, &sandbox, keep_files);
+            removed.map_err(std::io::Error::other)
+        })
+        .await?;
         fail::fail_point!("files-removed-before-commit");
         let change = Change { container: Some(None), ..Change::default() };
         self.commit(Move::Removed, change).await?;
@@ -357,8 +362,11 @@ impl Work {
         container.map(|container| &*container.id).ok_or_else(none)
     }
 
-    fn check_identity(&self, init_pid: Option<u32>) -> Answer<()> {
-        if self.home.is_dialled_by(init_pid) {
+    /// Whether it was init that has dialled home. Under another runtime than the
+    /// engine's own, the kernel shows a process of that runtime instead.
+    pub(super) fn check_identity(&self, row: &Project, init_pid: Option<u32>) -> Answer<()> {
+        let is_plain = self.context.profile(&row.settings.profile)?.runtime.is_empty();
+        if !is_plain || self.home.is_dialled_by(init_pid) {
             return Ok(());
         }
         Err(Fault::Sandbox("something else than its init has dialled home".into()).into())
