@@ -57,7 +57,7 @@ pub use events::EventReader;
 pub use files::{FileNote, Files, WriteError};
 pub use log::{LogItem, LogReader, LogRecord, LogSettings, LogWriter, Tail};
 pub use request::{CreateRequest, PatchRequest};
-pub use sandbox::{Dialled, Exec, ExecOutput, ExecStdin, Sandbox};
+pub use sandbox::{Dialled, Exec, ExecOutput, ExecStdin, Sandbox, Traffic};
 pub use settings::TreeSettings;
 pub use terminal::{TerminalInput, TerminalItem, ViewRequest, Viewer};
 pub use tree::{Operation, Tree};
