@@ -222,7 +222,6 @@ pub(super) async fn a_move_changes_what_it_names(store: &impl Store) {
         id: "abc".into(),
         made_with: "print".into(),
         started_at: 7,
-        token_sha256: "00".into(),
     };
     let start = MoveWrite {
         target: Some(Target::Running),
