@@ -179,8 +179,8 @@ where
 trait Source: Send {
     /// The next item, or `None` at the present end.
     fn next(&mut self) -> impl Future<Output = Answer<Option<LogItem>>> + Send;
-    /// Waits until there may be more. Cancel safe.
-    fn more(&mut self) -> impl Future<Output = ()> + Send;
+    /// Waits until there may be more; false when nothing more will come.
+    fn more(&mut self) -> impl Future<Output = bool> + Send;
     /// Where the next item starts.
     fn cursor(&self) -> Option<Cursor>;
 }
@@ -190,8 +190,8 @@ impl Source for LogReader {
         LogReader::next(self).await
     }
 
-    async fn more(&mut self) {
-        LogReader::more(self).await;
+    async fn more(&mut self) -> bool {
+        LogReader::more(self).await
     }
 
     fn cursor(&self) -> Option<Cursor> {

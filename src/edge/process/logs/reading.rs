@@ -78,8 +78,7 @@ impl<S: Source + 'static> Reading<S> {
         while !self.is_over {
             match self.read().await {
                 Ok(Some(told)) => return Some(told),
-                Ok(None) if self.follow => self.source.more().await,
-                Ok(None) => self.is_over = true,
+                Ok(None) => self.is_over = !(self.follow && self.source.more().await),
                 Err(problem) => {
                     self.is_over = true;
                     return Some(Told::Failed(problem));

@@ -19,7 +19,7 @@ impl Source for Written {
         self.items.pop_front().transpose()
     }
 
-    async fn more(&mut self) {
+    async fn more(&mut self) -> bool {
         std::future::pending().await
     }
 
