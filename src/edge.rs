@@ -11,6 +11,7 @@
 //! | bodies of requests, with their limits | [`body`] |
 //! | bodies of responses, streams and events | [`reply`] |
 //! | keys, hosts and origins, before anything is routed | [`auth`] |
+//! | what all requests and responses pass | [`front`] |
 //! | the connections themselves | [`crate::server`] |
 
 pub mod archive;
@@ -21,7 +22,9 @@ pub mod errors;
 pub mod events;
 pub mod exec;
 pub mod files;
+pub mod front;
 pub mod health;
+pub mod idle;
 pub mod metrics;
 pub mod openapi;
 pub mod preview;
@@ -31,6 +34,10 @@ pub mod reply;
 pub mod router;
 pub mod stats;
 pub mod terminal;
+#[cfg(test)]
+pub(crate) mod testing;
+pub mod time;
+pub mod websocket;
 
 use std::collections::BTreeMap;
 
@@ -87,10 +94,7 @@ pub fn table() -> Vec<Route> {
 pub fn routes(context: &Context) -> BoxedFilter<(Response,)> {
     let mut groups: BTreeMap<&'static str, Vec<BoxedFilter<(Response,)>>> = BTreeMap::new();
     for route in table() {
-        groups
-            .entry(first_segment(route.template))
-            .or_default()
-            .push(route.filter(context));
+        groups.entry(first_segment(route.template)).or_default().push(route.filter(context));
     }
     let groups = groups.into_iter().filter_map(|(segment, rows)| {
         let mine = warp::path::full().and_then(move |path: FullPath| async move {
@@ -110,10 +114,8 @@ fn first_segment(path: &str) -> &str {
 
 fn unknown() -> BoxedFilter<(Response,)> {
     let answer = |path: FullPath| {
-        let problem = Problem::new(
-            kinds::UNKNOWN_ROUTE,
-            format!("nothing is at {}", path.as_str()),
-        );
+        let problem =
+            Problem::new(kinds::UNKNOWN_ROUTE, format!("nothing is at {}", path.as_str()));
         let mut response = problem.into_response();
         response.extensions_mut().insert(Answerer("unknown"));
         response

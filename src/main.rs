@@ -1,3 +1,7 @@
-//! The program `sandtree`.
+//! The program `sandtree`; see [`sandtree::cli`].
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    sandtree::cli::run()
+}

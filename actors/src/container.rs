@@ -32,12 +32,15 @@ use crate::link::{Link, LinkNews};
 use crate::live::Live;
 use crate::ports::{WhatHappened, Write};
 use crate::project::ProjectMsg;
+use crate::tasks::survive;
 use crate::tree::Operation;
 use work::Work;
 
 /// Pause before the first attempt to settle again; doubles up to the last.
 const RETRY_AFTER: Duration = Duration::from_millis(500);
 const RETRY_AFTER_MAX: Duration = Duration::from_secs(30);
+
+type LeaseReply = RpcReplyPort<Answer<Arc<Link>>>;
 
 /// Everything a container actor can be told.
 pub(crate) enum ContainerMsg {
@@ -46,7 +49,7 @@ pub(crate) enum ContainerMsg {
     /// Ask: change settings.
     Patch(Box<ProjectPatch>, RpcReplyPort<Answer<()>>),
     /// Ask: the link to the init of the running sandbox.
-    Lease(RpcReplyPort<Answer<Arc<Link>>>),
+    Lease(LeaseReply),
     /// Tell: take stock, and go on to where the project was asked to be.
     Settle,
     /// Fact: something happened to the container, as the engine says.
@@ -55,10 +58,19 @@ pub(crate) enum ContainerMsg {
     News(u64, LinkNews),
     /// Fact: the intent of the task in progress is committed.
     IntentCommitted,
-    /// Fact: init is linked and configured; these jobs run in the sandbox.
-    Up(Arc<Link>, Vec<JobState>),
+    /// Fact: init is linked and configured.
+    Up(Up),
     /// Fact: the task in progress ended.
     Ended(Answer<()>),
+}
+
+/// A sandbox that runs and is linked.
+pub(crate) struct Up {
+    pub(crate) link: Arc<Link>,
+    /// What runs in it.
+    pub(crate) jobs: Vec<JobState>,
+    /// Whether it was started just now: nothing was ever asked of it.
+    pub(crate) is_fresh: bool,
 }
 
 /// An operation that somebody waits for.
@@ -95,9 +107,13 @@ pub(crate) struct State {
     link: Option<Arc<Link>>,
     /// Whether the phase is known to be true.
     is_settled: bool,
+    /// Whether the store may hold a newer row: a commit was not answered.
+    is_row_in_doubt: bool,
     retry_after: Duration,
     current: Option<Current>,
     queue: VecDeque<Asked>,
+    /// Who waits for a running sandbox's link, which is being made again.
+    leases: Vec<LeaseReply>,
     /// Ended with the actor.
     tasks: JoinSet<()>,
 }
@@ -121,7 +137,7 @@ impl Actor for ContainerActor {
         arguments: Arguments,
     ) -> Result<State, ActorProcessingErr> {
         let Arguments { context, live, project } = arguments;
-        let is_settled = live.row().phase.is_at_rest();
+        let is_settled = live.row().is_at_rest();
         if !is_settled {
             me.cast(ContainerMsg::Settle)?;
         }
@@ -133,9 +149,11 @@ impl Actor for ContainerActor {
             home: None,
             link: None,
             is_settled,
+            is_row_in_doubt: false,
             retry_after: RETRY_AFTER,
             current: None,
             queue: VecDeque::new(),
+            leases: Vec::new(),
             tasks: JoinSet::new(),
         })
     }
@@ -154,7 +172,7 @@ impl Actor for ContainerActor {
             ContainerMsg::Happened(what) => state.happened(what),
             ContainerMsg::News(number, news) => state.news(number, news),
             ContainerMsg::IntentCommitted => state.intent_committed(),
-            ContainerMsg::Up(link, jobs) => state.up(link, jobs),
+            ContainerMsg::Up(up) => state.up(up),
             ContainerMsg::Ended(outcome) => state.ended(outcome),
         }
         state.advance();
@@ -179,8 +197,13 @@ impl State {
                 current.waiting.push(asked);
                 return;
             }
+            let is_deletion = self.live.row().target.is_delete();
+            if is_deletion && !matches!(asked.operation, Operation::Delete { .. }) {
+                return reply_to(asked, Err(being_deleted()));
+            }
             // Nobody should wait for a start that is not wanted any more.
-            if matches!(asked.operation, Operation::Stop | Operation::Delete { .. }) {
+            if !is_deletion && matches!(asked.operation, Operation::Stop | Operation::Delete { .. })
+            {
                 current.cancel.cancel();
             }
         }
@@ -210,7 +233,8 @@ impl State {
     }
 
     fn settle(&mut self) {
-        if self.current.is_none() && !self.live.row().phase.is_at_rest() {
+        let is_at_rest = self.live.row().is_at_rest() && !self.is_row_in_doubt;
+        if self.current.is_none() && !is_at_rest {
             self.begin(None);
         }
     }
@@ -227,7 +251,7 @@ impl State {
         let cancel = CancellationToken::new();
         let (principal, reason) = match &asked {
             Some(asked) => (asked.by.name.clone(), asked.reason.clone()),
-            None => ("server".into(), "taking stock".into()),
+            None => ("server".into(), self.live.row().reason.clone()),
         };
         let work = Work {
             context: Arc::clone(&self.context),
@@ -236,13 +260,15 @@ impl State {
             me: self.me.clone(),
             principal,
             reason,
+            is_row_in_doubt: self.is_row_in_doubt,
             cancel: cancel.clone(),
         };
         let operation = asked.as_ref().map(|asked| asked.operation);
         self.current = Some(Current { operation, waiting: asked.into_iter().collect(), cancel });
         let me = self.me.clone();
         self.tasks.spawn(async move {
-            let outcome = work.run(operation).await;
+            let outcome = survive(work.run(operation)).await;
+            let outcome = outcome.unwrap_or_else(|fault| Err(fault.into()));
             // The actor that owns this task outlives it.
             let _ = me.cast(ContainerMsg::Ended(outcome));
         });
@@ -276,10 +302,11 @@ impl State {
         }
     }
 
-    fn up(&mut self, link: Arc<Link>, jobs: Vec<JobState>) {
-        self.link = Some(Arc::clone(&link));
+    fn up(&mut self, up: Up) {
+        self.link = Some(Arc::clone(&up.link));
         // The project supervises this actor and outlives it.
-        let _ = self.project.cast(ProjectMsg::Up(link, jobs));
+        let _ = self.project.cast(ProjectMsg::Up(up));
+        self.answer_leases();
     }
 
     fn ended(&mut self, outcome: Answer<()>) {
@@ -291,9 +318,12 @@ impl State {
             &outcome,
             Err(Failure::Faulted(Fault::EngineAway(_) | Fault::StoreAway(_) | Fault::Internal(_)))
         );
+        self.is_row_in_doubt =
+            matches!(&outcome, Err(Failure::Faulted(Fault::StoreAway(_) | Fault::TimedOut { .. })));
+        let is_at_rest = self.live.row().is_at_rest() && !self.is_row_in_doubt;
         // A cancelled task has left the phase where it was; its canceller goes on from there.
-        self.is_settled = !is_transient || phase.is_at_rest();
-        if is_transient && !phase.is_at_rest() {
+        self.is_settled = is_at_rest || !(is_transient || self.is_row_in_doubt);
+        if !self.is_settled {
             self.retry_later();
             if current.operation.is_none() {
                 // Who waited for the stock-taking is told why it cannot be done now.
@@ -308,6 +338,7 @@ impl State {
             reply_to(asked, outcome.clone());
         }
         self.after(phase);
+        self.answer_leases();
     }
 
     /// Lets go of what the phase does not need.
@@ -337,7 +368,7 @@ impl State {
 
     fn happened(&mut self, what: WhatHappened) {
         let row = self.live.row();
-        if self.current.is_some() || row.phase.is_at_rest() {
+        if self.current.is_some() || row.is_at_rest() {
             return;
         }
         let is_expected = match what {
@@ -372,18 +403,27 @@ impl State {
         }
     }
 
-    fn lease(&self, reply: RpcReplyPort<Answer<Arc<Link>>>) {
+    fn lease(&mut self, reply: LeaseReply) {
         let phase = self.live.row().phase;
-        let answer = match (&self.link, phase) {
-            (Some(link), Phase::Running) if !link.is_closed() => Ok(Arc::clone(link)),
-            (_, Phase::Running) => {
-                Err(Fault::Sandbox("its init is being linked again; try again in a moment".into())
-                    .into())
+        let answer = match &self.link {
+            _ if phase != Phase::Running => {
+                Err(Refusal::WrongPhase { phase, advice: advice_to_run(phase) }.into())
             }
-            _ => Err(Refusal::WrongPhase { phase, advice: advice_to_run(phase) }.into()),
+            Some(link) if !link.is_closed() => Ok(Arc::clone(link)),
+            // Not reconciled yet, or init is dialling again: that takes a moment.
+            _ if self.current.is_some() => return self.leases.push(reply),
+            _ => {
+                Err(Fault::Sandbox("its init does not answer; it is being restarted".into()).into())
+            }
         };
         // Who does not wait any more has no use for it.
         let _ = reply.send(answer);
+    }
+
+    fn answer_leases(&mut self) {
+        for reply in std::mem::take(&mut self.leases) {
+            self.lease(reply);
+        }
     }
 
     fn patch(&mut self, patch: ProjectPatch, reply: RpcReplyPort<Answer<()>>) {

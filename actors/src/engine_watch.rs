@@ -50,7 +50,7 @@ impl Actor for EngineWatchActor {
 }
 
 async fn watch(tree: &Tree) {
-    let mut pause = RETRY_AFTER;
+    let (mut pause, mut was_connected) = (RETRY_AFTER, false);
     loop {
         let events = tree.context().engine.events().await;
         let was_here = *tree.context().engine_is_here.borrow();
@@ -58,10 +58,11 @@ async fn watch(tree: &Tree) {
         match events {
             Ok(mut events) => {
                 pause = RETRY_AFTER;
-                if was_here {
-                    // Connected anew: what happened in between was not seen.
+                if was_connected && was_here {
+                    // What happened between the two connections was not seen.
                     tree.context().engine_is_here.send_modify(|is_here| *is_here = true);
                 }
+                was_connected = true;
                 while let Some(happening) = events.next().await {
                     tell(tree, &happening);
                 }

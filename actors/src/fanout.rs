@@ -1,29 +1,120 @@
-//! stub
-use crate::view::Cursor;
+//! A terminal's output for any number of viewers, without a queue per viewer.
+//!
+//! ```text
+//!             push                       next
+//! terminal ---------> [ one ring ] <---------------- reader (a cursor)
+//!                      1 MiB, shared  <------------- reader (a cursor)
+//! ```
+//!
+//! The ring holds the newest chunks; a reader holds a position. A reader that does
+//! not read costs nothing, slows nobody, and when the ring has moved on past it, it
+//! is told how much it lost. Chunks are shared, not copied, whoever reads them.
+//!
+//! Not an actor: the lock is held for a few moves of pointers at a time.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
 use bytes::Bytes;
 use sandtree_model::ExitStatus;
-pub(crate) struct Fanout;
-pub(crate) struct FanoutReader;
-pub(crate) enum FanoutItem {
-    Bytes(Bytes),
-    Gap { bytes: u64 },
-    Ended(ExitStatus),
+use tokio::sync::watch;
+
+use crate::view::Cursor;
+
+mod reader;
+mod ring;
+
+pub use reader::{FanoutItem, FanoutReader};
+use ring::Ring;
+
+/// The writing end: one per terminal. Dropping it ends its readers, after they have
+/// read what is there.
+#[derive(Debug)]
+pub struct Fanout {
+    shared: Arc<Shared>,
+    /// Counts changes; wakes readers that have read everything.
+    changed: watch::Sender<u64>,
 }
+
+#[derive(Debug)]
+struct Shared(Mutex<Ring>);
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, Ring> {
+        // A ring is whole between any two of its operations.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
 impl Fanout {
-    pub(crate) fn new(_epoch: u64, _start: u64, _ring: usize) -> Self {
-        Self
+    /// Bytes of output that are kept unless said otherwise.
+    pub const RING_BYTES: usize = 1024 * 1024;
+
+    /// A fan-out that keeps the newest `ring_bytes` and whose next byte is at `at`:
+    /// 0 of a shell's epoch, or where a saved screen goes on.
+    #[must_use]
+    pub fn new(ring_bytes: usize, at: Cursor) -> Self {
+        let shared = Arc::new(Shared(Mutex::new(Ring::new(ring_bytes, at))));
+        Self { shared, changed: watch::Sender::new(0) }
     }
-    pub(crate) fn push_at(&self, _offset: u64, _bytes: Bytes) {}
-    pub(crate) fn end(&self, _status: ExitStatus) {}
-    pub(crate) fn end_cursor(&self) -> Cursor {
-        Cursor { epoch: 0, offset: 0 }
+
+    /// Output that follows what was pushed before. Waits for nobody.
+    pub fn push(&self, bytes: Bytes) {
+        self.change(|ring| ring.push(bytes));
     }
-    pub(crate) fn reader(&self, _at: Cursor) -> FanoutReader {
-        FanoutReader
+
+    /// Output at an absolute offset. What is there already is left out, and a jump
+    /// forward becomes a gap, so it is safe to be given the same bytes again.
+    pub fn push_at(&self, offset: u64, bytes: Bytes) {
+        self.change(|ring| {
+            ring.skip_to(offset);
+            // What of it is known already; at most all of it.
+            let known = ring.end().offset.saturating_sub(offset);
+            let known = usize::try_from(known).unwrap_or(usize::MAX).min(bytes.len());
+            ring.push(bytes.slice(known..));
+        });
+    }
+
+    /// The bytes before `offset` that were not pushed are lost.
+    pub fn skip_to(&self, offset: u64) {
+        self.change(|ring| ring.skip_to(offset));
+    }
+
+    /// The shell ended; readers are told after its last byte.
+    pub fn end(&self, status: ExitStatus) {
+        self.change(|ring| ring.set_ended(status));
+    }
+
+    /// A new shell: its output starts at 0 of `epoch`, and readers start afresh, even
+    /// those that have not read all of the old one.
+    pub fn restart(&self, epoch: u64) {
+        self.change(|ring| ring.restart(epoch));
+    }
+
+    /// Position of the next byte to be pushed.
+    #[must_use]
+    pub fn cursor(&self) -> Cursor {
+        self.shared.lock().end()
+    }
+
+    /// Position of the oldest byte that is kept.
+    #[must_use]
+    pub fn oldest(&self) -> Cursor {
+        self.shared.lock().oldest()
+    }
+
+    /// A reader from `after` on. From a position of another shell, or one that is not
+    /// reached yet, it starts afresh at the oldest byte; from one that is no longer
+    /// kept, with a gap.
+    #[must_use]
+    pub fn join(&self, after: Cursor) -> FanoutReader {
+        FanoutReader::new(Arc::clone(&self.shared), self.changed.subscribe(), after)
+    }
+
+    fn change(&self, change: impl FnOnce(&mut Ring)) {
+        change(&mut self.shared.lock());
+        self.changed.send_modify(|changes| *changes = changes.wrapping_add(1));
     }
 }
-impl FanoutReader {
-    pub(crate) async fn next(&mut self) -> Option<FanoutItem> {
-        None
-    }
-}
+
+#[cfg(test)]
+mod tests;

@@ -1,18 +1,23 @@
 //! The files of a project: reads go straight to the disk, writes go through the
 //! file-writer, both confined by the kernel in `sandtree-workspace`.
 
+use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use ractor::ActorRef;
 use sandtree_model::event::FileChange;
-use sandtree_model::{Answer, Event, Failure, Fault};
-use sandtree_workspace::{Owner, Workspace, WorkspaceError};
+use sandtree_model::{Answer, Event, Failure, Fault, SandboxUid};
+use sandtree_workspace::{Owner, Recursive, Workspace, WorkspaceError, WorkspacePath};
 use tokio::sync::oneshot;
 
 use crate::file_writer::FileWriterMsg;
 use crate::layout::SandboxDir;
 use crate::live::Busy;
 use crate::project::ProjectMsg;
+
+/// What is older than this in the trash is not being removed by anybody.
+const TRASH_KEPT: Duration = Duration::from_secs(600);
 
 /// The files of one project. While the handle lives, the project counts as active.
 #[derive(Clone)]
@@ -92,19 +97,35 @@ pub(crate) fn open_workspace(
 }
 
 /// Removes what a deleted project leaves on the disk. The workspace's content is
-/// hostile: `remove_dir_all` goes by descriptors and follows no link.
-pub(crate) fn remove_sandbox_dir(dir: &SandboxDir, keep_files: bool) -> std::io::Result<()> {
-    let gone = |outcome: std::io::Result<()>| match outcome {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error),
-        Ok(()) | Err(_) => Ok(()),
-    };
-    if keep_files {
-        for part in [dir.staging(), dir.home(), dir.log()] {
-            gone(std::fs::remove_dir_all(part))?;
+/// hostile, and may be nested deeper than a recursion can go: the whole directory
+/// is renamed into the trash in one step, and taken apart there by descriptors.
+pub(crate) fn remove_sandbox_dir(
+    data_dir: &Path,
+    sandbox: &SandboxUid,
+    keep_files: bool,
+) -> Result<(), WorkspaceError> {
+    let sandboxes = sandboxes(data_dir)?;
+    let parts: &[&str] = if keep_files { &["/staging", "/home", "/log"] } else { &[""] };
+    for part in parts {
+        let path = WorkspacePath::parse(&format!("{sandbox}{part}"))?;
+        match sandboxes.remove(&path, Recursive::Yes) {
+            Ok(()) | Err(WorkspaceError::NotFound) => {}
+            Err(error) => return Err(error),
         }
-        return Ok(());
     }
-    gone(std::fs::remove_dir_all(dir.root()))
+    Ok(())
+}
+
+/// Removes what an earlier removal left in the trash, such as what a process that
+/// was being killed had still kept alive.
+pub(crate) fn sweep_trash(data_dir: &Path) -> Result<usize, WorkspaceError> {
+    sandboxes(data_dir)?.sweep_staging(TRASH_KEPT)
+}
+
+fn sandboxes(data_dir: &Path) -> Result<Workspace, WorkspaceError> {
+    let (uid, gid) = (rustix::process::geteuid(), rustix::process::getegid());
+    let owner = Owner { uid: uid.as_raw(), gid: gid.as_raw() };
+    Workspace::create(&data_dir.join("sandboxes"), &data_dir.join("trash"), owner)
 }
 
 /// Opens the files of a live project.

@@ -10,9 +10,11 @@ use sandtree_model::{Phase, Principal};
 use tokio::task::JoinSet;
 
 use crate::directory::Entry;
+use crate::files::sweep_trash;
 use crate::ports::Write;
 use crate::project::ProjectMsg;
 use crate::reconciler::sweep;
+use crate::tasks::survive;
 use crate::tree::{Operation, Tree};
 
 /// Rounds between two sweeps for orphans.
@@ -64,7 +66,9 @@ impl Actor for JanitorActor {
                 let with_sweep = state.rounds.is_multiple_of(ROUNDS_PER_SWEEP);
                 let tree = state.tree.clone();
                 state.tasks.spawn(async move {
-                    go_round(&tree, with_sweep).await;
+                    if survive(go_round(&tree, with_sweep)).await.is_err() {
+                        tracing::error!("a round of the janitor panicked");
+                    }
                     // The actor that owns this task outlives it.
                     let _ = me.cast(JanitorMsg::Ended);
                 });
@@ -86,13 +90,26 @@ async fn go_round(tree: &Tree, with_sweep: bool) {
     for entry in entries {
         if let Some(reason) = is_due(tree, &entry) {
             expire(tree, entry, reason);
-        } else if entry.live.row().phase.is_at_rest() {
+        } else if entry.live.row().is_at_rest() {
             // One that has ended already needs no telling.
             let _ = entry.actor.cast(ProjectMsg::Passivate);
         }
     }
-    if with_sweep && let Err(failure) = sweep(tree).await {
-        tracing::warn!(%failure, "orphans could not be swept");
+    if with_sweep {
+        if let Err(failure) = sweep(tree).await {
+            tracing::warn!(%failure, "orphans could not be swept");
+        }
+        sweep_disk(tree).await;
+    }
+}
+
+async fn sweep_disk(tree: &Tree) {
+    let data_dir = tree.context().settings.data_dir.clone();
+    let swept = tokio::task::spawn_blocking(move || sweep_trash(&data_dir)).await;
+    match swept {
+        Ok(Ok(_)) => {}
+        Ok(Err(error)) => tracing::warn!(%error, "the trash could not be swept"),
+        Err(error) => tracing::error!(%error, "sweeping the trash panicked"),
     }
 }
 

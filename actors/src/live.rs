@@ -15,6 +15,7 @@ use crate::files::open_workspace;
 use crate::layout::SandboxDir;
 use crate::log::{LogSettings, LogWriter};
 use crate::ports::Clock;
+use crate::sandbox::Traffic;
 use crate::settings::TreeSettings;
 use crate::view::{ProcessView, TerminalView, View};
 
@@ -34,6 +35,8 @@ pub(crate) struct Live {
     pub(crate) exec_places: Arc<Semaphore>,
     /// Places for requests in flight.
     pub(crate) request_places: Arc<Semaphore>,
+    /// What the connections to the sandbox's ports carry.
+    pub(crate) traffic: Arc<Traffic>,
     workspace: OnceLock<Arc<Workspace>>,
     log_writer: Mutex<Option<Arc<Mutex<LogWriter>>>>,
     busy: AtomicUsize,
@@ -63,6 +66,7 @@ impl Live {
             events: EventLog::new(limits.events_kept, floor),
             exec_places: Arc::new(Semaphore::new(limits.execs_max)),
             request_places: Arc::new(Semaphore::new(limits.requests_max)),
+            traffic: Arc::default(),
             workspace: OnceLock::new(),
             log_writer: Mutex::new(None),
             busy: AtomicUsize::new(0),

@@ -31,7 +31,7 @@ use crate::link::Link;
 use crate::live::Live;
 use crate::ports::{Write, Written};
 use crate::sandbox::exit_status;
-use crate::tasks::AbortOnDrop;
+use crate::tasks::{AbortOnDrop, survive};
 use crate::view::{ProcessState, ProcessView};
 
 /// Pause before the first restart; doubles up to the last.
@@ -41,6 +41,9 @@ const BACKOFF_MAX: Duration = Duration::from_secs(30);
 const FORGIVEN_AFTER_US: u64 = 60_000_000;
 /// Time beyond the grace period until init must have told the end.
 const END_MARGIN: Duration = Duration::from_secs(10);
+
+/// Longest time until a start is shown to readers.
+const SHOWN_WITHIN: Duration = Duration::from_secs(2);
 
 type PutReply = RpcReplyPort<Answer<(ProcessView, bool)>>;
 
@@ -53,7 +56,14 @@ pub(crate) enum ProcessMsg {
     /// Ask: send a signal to its group.
     Signal(i32, RpcReplyPort<Answer<()>>),
     /// Fact: init is linked, and this is the job it has.
-    Up(Arc<Link>, Option<JobState>),
+    Up {
+        /// The link.
+        link: Arc<Link>,
+        /// The job, if there is one.
+        job: Option<JobState>,
+        /// Whether the sandbox was started just now.
+        is_fresh: bool,
+    },
     /// Fact: the link is lost; at rest, the sandbox with it.
     Down {
         /// Whether the sandbox has ended.
@@ -136,7 +146,7 @@ impl Actor for ProcessActor {
             ProcessMsg::Put(spec, reply) => state.queue.push_back(Change::Put(spec, reply)),
             ProcessMsg::Stop(reply) => state.queue.push_back(Change::Stop(reply)),
             ProcessMsg::Signal(signal, reply) => state.signal(signal, reply),
-            ProcessMsg::Up(link, job) => state.up(link, job),
+            ProcessMsg::Up { link, job, is_fresh } => state.up(link, job, is_fresh),
             ProcessMsg::Down { is_at_rest } => state.down(is_at_rest),
             ProcessMsg::JobEnded(job) => state.job_ended(&job),
             ProcessMsg::Started(job) => state.started(&job),
@@ -175,7 +185,9 @@ impl State {
         };
         let me = self.me.clone();
         self.tasks.spawn(async move {
-            task.run(change).await;
+            if survive(task.run(change)).await.is_err() {
+                tracing::error!("a change of a process panicked");
+            }
             // The actor that owns this task outlives it.
             let _ = me.cast(ProcessMsg::Changed);
         });
@@ -194,7 +206,7 @@ impl State {
         });
     }
 
-    fn up(&mut self, link: Arc<Link>, job: Option<JobState>) {
+    fn up(&mut self, link: Arc<Link>, job: Option<JobState>, is_fresh: bool) {
         self.link = Some(link);
         let Some(record) = self.record() else { return };
         match job {
@@ -206,18 +218,16 @@ impl State {
                     self.show(ProcessState::Running, Some(job.pid));
                 }
             }
-            Some(_) | None => self.not_found(record),
+            Some(_) | None => self.not_found(record, is_fresh),
         }
     }
 
     /// Init does not know the start that was recorded last.
-    fn not_found(&mut self, record: ProcessRecord) {
+    fn not_found(&mut self, record: ProcessRecord, is_fresh: bool) {
         if !record.wanted {
             return;
         }
-        let started_at = self.live.row().container.as_ref().map_or(0, |c| c.started_at);
-        let was_asked_in_this_sandbox = record.epoch.saturating_mul(1000) >= started_at;
-        if record.ended.is_none() && was_asked_in_this_sandbox {
+        if record.ended.is_none() && !is_fresh {
             // Recorded, but a crash came before init was asked.
             self.queue.push_back(Change::Start(Box::new(record)));
         } else if record.spec.restart == RestartPolicy::OnFailure {
@@ -451,9 +461,9 @@ impl Task {
         let spec = job_spec(&record, self.context.settings.log_ring_bytes);
         match link.start_job(spec).await? {
             Ok(job) => {
-                // Shown at once, so that who asked for it sees it running.
-                show(&self.live, ProcessState::Running, Some(job.pid));
+                // The actor that owns this task outlives it.
                 let _ = self.me.cast(ProcessMsg::Started(job));
+                self.shown_as_started(job.epoch).await;
                 Ok(())
             }
             Err(error) => {
@@ -465,11 +475,29 @@ impl Task {
         }
     }
 
+    /// Waits until the actor has shown the start, so that who asked for it sees it.
+    async fn shown_as_started(&self, epoch: u64) {
+        let mut views = self.live.process.subscribe();
+        let is_shown = |view: &Option<ProcessView>| {
+            let view = view.as_ref().filter(|view| view.record.epoch == epoch);
+            view.is_none_or(|view| view.state != ProcessState::Starting)
+        };
+        // The actor answers in microseconds; when it is dead, its successor shows it.
+        let _ = tokio::time::timeout(SHOWN_WITHIN, views.wait_for(is_shown)).await;
+    }
+
     async fn record(&self, record: ProcessRecord) -> Answer<()> {
         let write = Write::Process(self.live.row().uid.clone(), Some(Box::new(record)));
         let written = self.context.write(Some(&self.live), write).await?;
-        let is_done = matches!(written, Written::Row(_) | Written::Done);
-        if is_done { Ok(()) } else { Err(Refusal::not_found("the project").into()) }
+        if !matches!(written, Written::Row(_) | Written::Done) {
+            return Err(Refusal::not_found("the project").into());
+        }
+        if let Some(record) = self.live.row().process.clone() {
+            self.live.process.send_modify(|view| {
+                view.iter_mut().for_each(|view| view.record = record.clone());
+            });
+        }
+        Ok(())
     }
 }
 

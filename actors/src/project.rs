@@ -19,7 +19,7 @@ use sandtree_model::{Phase, ProjectKey};
 use sandtree_wire::{Job, JobState};
 use tokio::time::Instant;
 
-use crate::container::{self, ContainerActor, ContainerMsg};
+use crate::container::{self, ContainerActor, ContainerMsg, Up};
 use crate::context::Context;
 use crate::file_writer::{FileWriterActor, FileWriterMsg};
 use crate::link::Link;
@@ -38,8 +38,8 @@ pub(crate) enum ProjectMsg {
     Terminal(TerminalMsg),
     /// For the file-writer.
     Files(FileWriterMsg),
-    /// Fact: init is linked and configured; these jobs run in the sandbox.
-    Up(Arc<Link>, Vec<JobState>),
+    /// Fact: init is linked and configured.
+    Up(Up),
     /// Fact: the link is lost, or the sandbox has stopped.
     Down,
     /// Fact: a job ended.
@@ -167,7 +167,7 @@ impl Actor for ProjectActor {
                 state.ensure(Part::FileWriter).await?;
                 send(&state.file_writer, message);
             }
-            ProjectMsg::Up(link, jobs) => state.up(link, &jobs).await?,
+            ProjectMsg::Up(up) => state.up(up).await?,
             ProjectMsg::Down => state.down(),
             ProjectMsg::JobEnded(job) => state.job_ended(job),
             ProjectMsg::Deleted => state.deleted(),
@@ -242,13 +242,14 @@ impl State {
         Ok(())
     }
 
-    async fn up(&mut self, link: Arc<Link>, jobs: &[JobState]) -> Result<(), SpawnErr> {
+    async fn up(&mut self, Up { link, jobs, is_fresh }: Up) -> Result<(), SpawnErr> {
         self.link = Some(Arc::clone(&link));
         let find = |job: Job| jobs.iter().find(|state| state.job == job).copied();
         let (process, terminal) = (find(Job::Process), find(Job::Terminal));
         if process.is_some() || self.live.row().process.is_some() {
             self.ensure(Part::Process).await?;
-            send(&self.process, ProcessMsg::Up(Arc::clone(&link), process));
+            let (link, job) = (Arc::clone(&link), process);
+            send(&self.process, ProcessMsg::Up { link, job, is_fresh });
         }
         if terminal.is_some() || self.terminal.actor.is_some() {
             self.ensure(Part::Terminal).await?;
@@ -279,7 +280,7 @@ impl State {
     fn passivate(&mut self) {
         let row = self.live.row();
         let is_quiet =
-            row.phase.is_at_rest() && self.live.idle_for() >= self.context.settings.passivate_after;
+            row.is_at_rest() && self.live.idle_for() >= self.context.settings.passivate_after;
         if is_quiet
             && (row.phase == Phase::Deleted
                 || self.context.directory.leave(&self.key, self.me.get_id()))

@@ -14,6 +14,7 @@ use tokio::task::JoinSet;
 use crate::container::ContainerMsg;
 use crate::ports::{EngineError, StoreError};
 use crate::project::ProjectMsg;
+use crate::tasks::survive;
 use crate::tree::Tree;
 
 /// Rows that are read at once.
@@ -85,7 +86,8 @@ impl State {
         self.is_running = true;
         let tree = self.tree.clone();
         self.tasks.spawn(async move {
-            let outcome = reconcile(&tree).await;
+            let outcome = survive(reconcile(&tree)).await;
+            let outcome = outcome.unwrap_or_else(|fault| Err(fault.into()));
             // The actor that owns this task outlives it.
             let _ = me.cast(ReconcilerMsg::Ended(outcome));
         });

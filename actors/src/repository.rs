@@ -21,6 +21,7 @@ use crate::ask::ask;
 use crate::context::Context;
 use crate::live::Live;
 use crate::ports::{StoreError, Write, Written};
+use crate::tasks::survive;
 
 /// Longest time that a writer waits for its commit.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
@@ -130,7 +131,8 @@ impl State {
         let (me, store) = (me.clone(), Arc::clone(&self.context.store));
         self.context.tasks.spawn(async move {
             let began = tokio::time::Instant::now();
-            let outcome = store.write(&batch.writes).await;
+            let outcome = survive(store.write(&batch.writes)).await;
+            let outcome = outcome.unwrap_or_else(|fault| Err(StoreError(fault.to_string().into())));
             metrics::histogram!("sandtree_commit_seconds").record(began.elapsed());
             // A repository that was replaced meanwhile has no use for it, and
             // dropping the batch tells the writers.

@@ -2,6 +2,7 @@
 //! the caller and init directly; the actors have only handed over the link.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, AtomicUsize};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -82,6 +83,12 @@ impl Sandbox {
         }
     }
 
+    /// What its connections carry.
+    #[must_use]
+    pub fn traffic(&self) -> Arc<Traffic> {
+        Arc::clone(&self.busy.live().traffic)
+    }
+
     /// What the sandbox uses.
     ///
     /// # Errors
@@ -95,6 +102,18 @@ impl Sandbox {
 
 fn broken(error: &FrameError) -> Fault {
     Fault::Sandbox(format!("a stream broke: {error}").into())
+}
+
+/// What the connections to a sandbox's ports carry, all of them together, since the
+/// project's actors were spawned. Whoever carries the bytes counts them.
+#[derive(Debug, Default)]
+pub struct Traffic {
+    /// Bytes from clients to the sandbox.
+    pub received: AtomicU64,
+    /// Bytes from the sandbox to clients.
+    pub sent: AtomicU64,
+    /// Connections that are open.
+    pub open: AtomicUsize,
 }
 
 /// A connection to a port in the sandbox. While it lives, the project counts as active.

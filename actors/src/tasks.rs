@@ -1,5 +1,9 @@
-//! Tasks that end with their owner.
+//! Tasks that end with their owner, and panics that end nothing but their task.
 
+use std::panic::AssertUnwindSafe;
+
+use futures_util::FutureExt as _;
+use sandtree_model::Fault;
 use tokio::task::AbortHandle;
 
 /// Ends a task when it is dropped.
@@ -9,4 +13,11 @@ impl Drop for AbortOnDrop {
     fn drop(&mut self) {
         self.0.abort();
     }
+}
+
+/// Turns a panic into a fault, so that whoever waits for the task is told.
+pub(crate) async fn survive<T>(task: impl Future<Output = T>) -> Result<T, Fault> {
+    // What the task had borrowed is not used after a panic.
+    let outcome = AssertUnwindSafe(task).catch_unwind().await;
+    outcome.map_err(|_| Fault::Internal("a task panicked; the server's log says where".into()))
 }

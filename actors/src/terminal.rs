@@ -16,8 +16,10 @@ mod pump;
 mod viewer;
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use bytes::Bytes;
 use ractor::{Actor, ActorProcessingErr, ActorRef, RpcReplyPort};
@@ -27,16 +29,19 @@ use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
 use crate::context::Context;
-use crate::fanout::Fanout;
+use crate::fanout::{Fanout, FanoutItem};
 use crate::link::Link;
 use crate::live::Live;
-use crate::screen::Screen;
+use crate::screen::{Saving, Screen};
 use crate::tasks::AbortOnDrop;
-use crate::view::TerminalView;
+use crate::view::{Cursor, TerminalView};
 pub use viewer::{TerminalInput, TerminalItem, ViewRequest, Viewer};
 
 /// Input that the shell has not taken yet, in pieces.
 const INPUT_WAITING_MAX: usize = 64;
+
+/// A screen that changes is saved so often.
+const SCREEN_SAVED_EVERY: Duration = Duration::from_secs(2);
 
 type OpenReply = RpcReplyPort<Answer<Viewer>>;
 
@@ -86,8 +91,8 @@ pub(crate) struct State {
 /// A shell that runs.
 struct Shell {
     shared: Arc<Shared>,
-    _pump: Option<AbortOnDrop>,
-    _screen: AbortOnDrop,
+    _pump: AbortOnDrop,
+    _following: AbortOnDrop,
 }
 
 /// What a shell's viewers share.
@@ -95,11 +100,11 @@ pub(crate) struct Shared {
     pub(crate) epoch: u64,
     pub(crate) pid: u32,
     pub(crate) fanout: Arc<Fanout>,
-    pub(crate) screen: Arc<Screen>,
+    pub(crate) screen: Screen,
     pub(crate) live: Arc<Live>,
     pub(crate) viewers: AtomicUsize,
     /// Where input and sizes go; a new pump puts itself here.
-    input: std::sync::Mutex<mpsc::Sender<Input>>,
+    input: Mutex<mpsc::Sender<Input>>,
 }
 
 /// What a viewer sends to the shell.
@@ -112,7 +117,7 @@ pub(crate) enum Input {
 
 impl Shared {
     pub(crate) fn input(&self) -> mpsc::Sender<Input> {
-        self.input.lock().unwrap_or_else(std::sync::PoisonError::into_inner).clone()
+        self.input.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Shows the terminal to readers as it is now.
@@ -237,15 +242,16 @@ impl State {
 
     /// Takes over a shell that runs in the sandbox, new or from before a restart.
     fn adopt(&mut self, job: &JobState, size: Option<Size>) {
-        let Some(link) = self.link.clone() else {
-            return;
-        };
-        let ring_bytes = self.context.settings.terminal_ring_bytes;
-        let fanout = Arc::new(Fanout::new(job.epoch, job.kept_from, ring_bytes));
+        let Some(link) = self.link.clone() else { return };
+        let oldest = Cursor { epoch: job.epoch, offset: job.kept_from };
+        let fanout = Arc::new(Fanout::new(self.context.settings.terminal_ring_bytes, oldest));
         let path = self.context.sandbox_dir(&self.live.row().sandbox).screen();
-        let (screen, follow) =
-            Screen::follow(&fanout, path, size.map(|size| (size.cols, size.rows)));
-        let screen_task = tokio::spawn(follow);
+        let size = size.unwrap_or(Size { cols: 80, rows: 24 });
+        let screen = saved_screen(&path, oldest).unwrap_or_else(|| Screen::new(oldest, size));
+        let size = screen.size();
+        let saving = Saving { path, every: SCREEN_SAVED_EVERY };
+        let following = follow(screen.clone(), Arc::clone(&fanout), saving);
+        let following = AbortOnDrop(tokio::spawn(following).abort_handle());
         let (input, receiver) = mpsc::channel(INPUT_WAITING_MAX);
         let shared = Arc::new(Shared {
             epoch: job.epoch,
@@ -254,13 +260,12 @@ impl State {
             screen,
             live: Arc::clone(&self.live),
             viewers: AtomicUsize::new(0),
-            input: std::sync::Mutex::new(input),
+            input: Mutex::new(input),
         });
-        shared.show(size);
+        shared.show(Some(size));
         let pump = pump::run(Arc::clone(&shared), link, receiver, self.me.clone());
         let pump = AbortOnDrop(tokio::spawn(pump).abort_handle());
-        let screen = AbortOnDrop(screen_task.abort_handle());
-        self.shell = Some(Shell { shared, _pump: Some(pump), _screen: screen });
+        self.shell = Some(Shell { shared, _pump: pump, _following: following });
     }
 
     fn up(&mut self, link: Arc<Link>, job: Option<JobState>) {
@@ -268,10 +273,9 @@ impl State {
         match (&mut self.shell, job) {
             (Some(shell), Some(job)) if shell.shared.epoch == job.epoch => {
                 let (input, receiver) = mpsc::channel(INPUT_WAITING_MAX);
-                *shell.shared.input.lock().unwrap_or_else(std::sync::PoisonError::into_inner) =
-                    input;
+                *shell.shared.input.lock().unwrap_or_else(PoisonError::into_inner) = input;
                 let pump = pump::run(Arc::clone(&shell.shared), link, receiver, self.me.clone());
-                shell._pump = Some(AbortOnDrop(tokio::spawn(pump).abort_handle()));
+                shell._pump = AbortOnDrop(tokio::spawn(pump).abort_handle());
             }
             (_, job) => {
                 self.lost();
@@ -326,4 +330,31 @@ impl State {
 async fn start_shell(link: &Link, spec: JobSpec) -> Answer<JobState> {
     let started = link.start_job(spec).await?;
     Ok(started.map_err(|error| Fault::Sandbox(format!("no shell: {}", error.what).into()))?)
+}
+
+/// The screen from before a restart of the server, if it is this shell's. The file
+/// is ours and small, and is read once in a shell's life.
+fn saved_screen(path: &Path, oldest: Cursor) -> Option<Screen> {
+    let loaded = Screen::load(path).unwrap_or_else(|error| {
+        tracing::warn!(%error, "a saved screen cannot be read; it is made anew");
+        None
+    });
+    loaded.filter(|screen| screen.cursor().epoch == oldest.epoch)
+}
+
+/// Keeps the screen up with the output. A saved screen is ahead of what init still
+/// has, which is for viewers that come back; it goes on where it was saved.
+async fn follow(screen: Screen, fanout: Arc<Fanout>, saving: Saving) {
+    let at = screen.cursor();
+    let mut catching_up = fanout.join(fanout.oldest());
+    while fanout.cursor() < at {
+        match catching_up.next().await {
+            Some(FanoutItem::Bytes(_) | FanoutItem::Gap { .. } | FanoutItem::Fresh { .. }) => {}
+            Some(FanoutItem::Ended(_)) | None => break,
+        }
+    }
+    drop(catching_up);
+    let reader = fanout.join(at);
+    drop(fanout);
+    screen.follow(reader, Some(saving)).await;
 }

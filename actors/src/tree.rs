@@ -21,6 +21,7 @@ use crate::context::Context;
 use crate::directory::Entry;
 use crate::events::EventReader;
 use crate::files::{self, Files};
+use crate::link::Link;
 use crate::live::{Busy, Hold, Live, LiveLimits};
 use crate::log::LogReader;
 use crate::ports::{Clock, Engine, Filter, Store, StoreError, Write, Written};
@@ -319,9 +320,7 @@ impl Tree {
     pub async fn sandbox(&self, key: &ProjectKey) -> Answer<Sandbox> {
         let admitted = self.admit(key).await?;
         let busy = Busy::new(admitted.hold.live());
-        let link = self
-            .ask_project(&admitted, |reply| ProjectMsg::Container(ContainerMsg::Lease(reply)))
-            .await?;
+        let link = self.lease(&admitted).await?;
         Ok(Sandbox { link, busy: Arc::new(busy) })
     }
 
@@ -338,6 +337,7 @@ impl Tree {
     ) -> Answer<(ProcessView, bool)> {
         let admitted = self.admit(key).await?;
         let spec = Box::new(spec);
+        self.lease(&admitted).await?;
         self.ask_project(&admitted, |reply| ProjectMsg::Process(ProcessMsg::Put(spec, reply))).await
     }
 
@@ -348,6 +348,7 @@ impl Tree {
     /// [`Refusal::NotFound`] when there was never one.
     pub async fn stop_process(&self, key: &ProjectKey) -> Answer<ProcessView> {
         let admitted = self.admit(key).await?;
+        self.settled(&admitted).await?;
         self.ask_project(&admitted, |reply| ProjectMsg::Process(ProcessMsg::Stop(reply))).await
     }
 
@@ -358,6 +359,7 @@ impl Tree {
     /// [`Refusal::Conflict`] when it does not run.
     pub async fn signal_process(&self, key: &ProjectKey, signal: i32) -> Answer<()> {
         let admitted = self.admit(key).await?;
+        self.settled(&admitted).await?;
         self.ask_project(&admitted, |reply| ProjectMsg::Process(ProcessMsg::Signal(signal, reply)))
             .await
     }
@@ -380,6 +382,7 @@ impl Tree {
     /// [`Refusal::WrongPhase`], [`Refusal::Busy`] when too many look already.
     pub async fn open_terminal(&self, key: &ProjectKey, request: ViewRequest) -> Answer<Viewer> {
         let admitted = self.admit(key).await?;
+        self.lease(&admitted).await?;
         self.ask_project(&admitted, |reply| {
             ProjectMsg::Terminal(TerminalMsg::Open(request.clamped(), reply))
         })
@@ -393,6 +396,7 @@ impl Tree {
     /// Faults of the sandbox.
     pub async fn close_terminal(&self, key: &ProjectKey) -> Answer<()> {
         let admitted = self.admit(key).await?;
+        self.settled(&admitted).await?;
         self.ask_project(&admitted, |reply| ProjectMsg::Terminal(TerminalMsg::Close(reply))).await
     }
 
@@ -526,6 +530,20 @@ impl Tree {
         let busy = |_| Refusal::Busy { what: format!("{limit} requests for one project").into() };
         let place = Arc::clone(&entry.live.request_places).try_acquire_owned().map_err(busy)?;
         Ok(Admitted { entry, hold, _places: [tenant_place, place] })
+    }
+
+    /// The link of a running sandbox; waits while it is being made again after a
+    /// restart of the server.
+    async fn lease(&self, admitted: &Admitted) -> Answer<Arc<Link>> {
+        self.ask_project(admitted, |reply| ProjectMsg::Container(ContainerMsg::Lease(reply))).await
+    }
+
+    /// As [`Tree::lease`], but does not mind a sandbox that does not run.
+    async fn settled(&self, admitted: &Admitted) -> Answer<()> {
+        if admitted.hold.live().row().phase == Phase::Running {
+            self.lease(admitted).await?;
+        }
+        Ok(())
     }
 
     async fn ask_project<T: Send + 'static>(

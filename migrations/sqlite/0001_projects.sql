@@ -29,7 +29,10 @@ CREATE TABLE projects (
 -- An id belongs to one project at a time; this is also the order of lists.
 CREATE UNIQUE INDEX projects_by_id ON projects (tenant, id) WHERE phase <> 'deleted';
 CREATE INDEX projects_by_phase ON projects (tenant, phase, id) WHERE phase <> 'deleted';
-CREATE INDEX projects_unsettled ON projects (uid) WHERE phase NOT IN ('stopped', 'failed', 'deleted');
+-- What a starting server has to look after; a stopped project whose target is to
+-- run was being restarted.
+CREATE INDEX projects_unsettled ON projects (uid)
+    WHERE (phase NOT IN ('stopped', 'failed', 'deleted') OR (phase = 'stopped' AND target = 'running'));
 CREATE UNIQUE INDEX projects_by_sandbox ON projects (sandbox);
 CREATE INDEX projects_by_owner ON projects (owner_uid);
 

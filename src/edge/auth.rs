@@ -1,1 +1,208 @@
-//! Who may ask.
+//! Who may ask: decided once for every request, before it is routed.
+//!
+//! 1. The target is a path. `CONNECT` and `*` are nothing that is served here.
+//! 2. The host name is one that this server answers to. A web page whose own name an
+//!    attacker points at this machine (DNS rebinding) is stopped here.
+//! 3. A request that a browser makes for a web page comes from this server's own origin,
+//!    or from one that the configuration names. Without keys on loopback, this is what
+//!    stops any page that the user opens from reaching the API.
+//! 4. The key, if the configuration has one. Only its hash is kept, and hashes are
+//!    compared in constant time.
+//!
+//! A preview by host name is its own web origin, so its pages are held to the key alone.
+
+use sandtree_model::Principal;
+use sha2::{Digest, Sha256};
+use subtle::ConstantTimeEq;
+use warp::http::header::{AUTHORIZATION, HOST, HeaderName, ORIGIN, UPGRADE};
+use warp::http::{HeaderMap, HeaderValue, Method, Uri};
+
+use super::context::{EdgeSettings, PreviewHost};
+use super::errors::{Problem, kinds};
+use crate::config::Secret;
+
+/// The header of a key.
+pub const API_KEY: HeaderName = HeaderName::from_static("x-api-key");
+/// What is served without a key: it tells nothing about any project.
+const OPEN_PATHS: [&str; 3] = ["/health", "/ready", "/openapi.json"];
+
+/// Decides who may ask.
+pub struct Gate {
+    key_sha256: Option<[u8; 32]>,
+    preview_suffix: Option<String>,
+    hosts: Vec<Box<str>>,
+    origins: Vec<Box<str>>,
+}
+
+/// A request that may be routed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Admitted {
+    /// Who makes it; nobody on the paths that need no key.
+    pub principal: Option<Principal>,
+    /// Set when its host name is a preview's.
+    pub preview: Option<PreviewHost>,
+    /// The web origin to which the answer may be shown, if it is not our own.
+    pub cors: Option<HeaderValue>,
+}
+
+impl Gate {
+    /// The gate of a configuration.
+    #[must_use]
+    pub fn new(admin_key: Option<&Secret>, settings: &EdgeSettings) -> Self {
+        Self {
+            key_sha256: admin_key.map(|key| Sha256::digest(key.reveal()).into()),
+            preview_suffix: settings.preview_domain.as_ref().map(|domain| format!(".{domain}")),
+            hosts: settings.allowed_hosts.clone(),
+            origins: settings.allowed_origins.clone(),
+        }
+    }
+
+    /// Admits a request or says why not. The key is taken out of the headers, so that
+    /// nothing behind the gate can pass it on.
+    ///
+    /// # Errors
+    ///
+    /// 400, 401, 403 or 421.
+    pub fn admit(
+        &self,
+        method: &Method,
+        uri: &Uri,
+        headers: &mut HeaderMap,
+    ) -> Result<Admitted, Problem> {
+        if *method == Method::CONNECT || !uri.path().starts_with('/') {
+            let detail = "the target of a request has to be a path that starts with /";
+            return Err(Problem::new(kinds::BAD_REQUEST, detail));
+        }
+        let authority = authority(uri, headers)?;
+        let host = host_name(&authority);
+        let preview = self.preview(host)?;
+        let mut cors = None;
+        if preview.is_none() {
+            self.check_host(host)?;
+            cors = self.check_origin(&authority, method, headers)?;
+        }
+        let open = preview.is_none() && OPEN_PATHS.contains(&uri.path());
+        let preflight = *method == Method::OPTIONS && cors.is_some();
+        let principal = match self.authenticate(headers) {
+            Ok(principal) => Some(principal),
+            Err(_) if open || preflight => None,
+            Err(problem) => return Err(problem),
+        };
+        Ok(Admitted { principal, preview, cors })
+    }
+
+    fn authenticate(&self, headers: &mut HeaderMap) -> Result<Principal, Problem> {
+        let Some(expected) = &self.key_sha256 else {
+            return Ok(Principal::of_default_tenant("anonymous"));
+        };
+        let refused = |detail| Err(Problem::new(kinds::UNAUTHORIZED, detail));
+        let name = if headers.contains_key(API_KEY) { API_KEY } else { AUTHORIZATION };
+        let key = match headers.get(&name) {
+            None => return refused("send the key as X-API-Key, or as a Bearer token"),
+            Some(value) if name == API_KEY => Some(value.as_bytes()),
+            Some(value) => bearer(value),
+        };
+        let Some(key) = key else { return refused("the Authorization header has no Bearer token") };
+        let given: [u8; 32] = Sha256::digest(key).into();
+        if !bool::from(given.ct_eq(expected)) {
+            return refused("the key is not known");
+        }
+        headers.remove(name);
+        Ok(Principal::of_default_tenant("key:admin"))
+    }
+
+    fn preview(&self, host: &str) -> Result<Option<PreviewHost>, Problem> {
+        let Some(suffix) = &self.preview_suffix else { return Ok(None) };
+        let Some(label) = host.strip_suffix(suffix.as_str()) else { return Ok(None) };
+        let parse = |label: &str| {
+            let (port, uid) = label.split_once('-')?;
+            let port = port.parse().ok().filter(|port| *port != 0)?;
+            Some(PreviewHost { port, project: uid.parse().ok()? })
+        };
+        let detail = || format!("{host} is not {{port}}-{{uid}}{suffix}");
+        parse(label).map(Some).ok_or_else(|| Problem::new(kinds::UNKNOWN_HOST, detail()))
+    }
+
+    fn check_host(&self, host: &str) -> Result<(), Problem> {
+        let known = is_loopback_name(host)
+            || host.trim_matches(['[', ']']).parse::<std::net::IpAddr>().is_ok()
+            || self.hosts.iter().any(|known| **known == *host)
+            || (self.hosts.is_empty() && self.key_sha256.is_some());
+        let detail = || format!("{host} is not in server.allowed_hosts");
+        known.then_some(()).ok_or_else(|| Problem::new(kinds::UNKNOWN_HOST, detail()))
+    }
+
+    /// Answers the web origin that asks, if it is an allowed one other than ours.
+    fn check_origin(
+        &self,
+        authority: &str,
+        method: &Method,
+        headers: &HeaderMap,
+    ) -> Result<Option<HeaderValue>, Problem> {
+        let refused = |origin: &str| {
+            let detail = format!("{origin} is not in server.allowed_origins");
+            Err(Problem::new(kinds::FORBIDDEN_ORIGIN, detail))
+        };
+        let Some(value) = headers.get(ORIGIN) else {
+            return if from_other_page(method, headers) {
+                refused("another page")
+            } else {
+                Ok(None)
+            };
+        };
+        let origin = value.to_str().unwrap_or("null").to_ascii_lowercase();
+        let own = ["http://", "https://"].iter().filter_map(|scheme| origin.strip_prefix(scheme));
+        if own.clone().any(|place| place == authority) {
+            return Ok(None);
+        }
+        match self.origins.iter().any(|known| **known == *origin) {
+            true => Ok(Some(value.clone())),
+            false => refused(&origin),
+        }
+    }
+}
+
+/// Whether a browser says that another page made it send this. Following a link is
+/// allowed, because it changes nothing and its page cannot read the answer.
+fn from_other_page(method: &Method, headers: &HeaderMap) -> bool {
+    let says = |name: &str| headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or("");
+    let other = matches!(says("sec-fetch-site"), "cross-site" | "same-site");
+    let follows_link = says("sec-fetch-mode") == "navigate" && *method == Method::GET;
+    other && (!follows_link || headers.contains_key(UPGRADE))
+}
+
+/// Host and port that the request is for, in lower case.
+fn authority(uri: &Uri, headers: &HeaderMap) -> Result<String, Problem> {
+    if let Some(authority) = uri.authority() {
+        return Ok(authority.as_str().to_ascii_lowercase());
+    }
+    let mut values = headers.get_all(HOST).iter();
+    let wrong = |detail| Problem::new(kinds::BAD_REQUEST, detail).at("Host");
+    match (values.next().map(HeaderValue::to_str), values.next()) {
+        (Some(Ok(host)), None) => Ok(host.to_ascii_lowercase()),
+        (None, _) => Err(wrong("the Host header is missing")),
+        (Some(_), _) => Err(wrong("the Host header is not one host name")),
+    }
+}
+
+/// The host of `host:port`, without the dot that may end it.
+fn host_name(authority: &str) -> &str {
+    let end_of_ip = authority.rfind(']').unwrap_or(0);
+    let host = match authority.rfind(':') {
+        Some(colon) if colon > end_of_ip => &authority[..colon],
+        Some(_) | None => authority,
+    };
+    host.strip_suffix('.').unwrap_or(host)
+}
+
+fn is_loopback_name(host: &str) -> bool {
+    host == "localhost" || host.ends_with(".localhost")
+}
+
+fn bearer(value: &HeaderValue) -> Option<&[u8]> {
+    let (scheme, token) = value.as_bytes().split_at_checked("Bearer ".len())?;
+    scheme.eq_ignore_ascii_case(b"Bearer ").then(|| token.trim_ascii())
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,5 +1,7 @@
 //! Request bodies: as one JSON value or as a stream, always with a limit.
 
+use std::sync::{Mutex, PoisonError};
+
 use bytes::{Buf, Bytes, BytesMut};
 use futures_util::stream::BoxStream;
 use futures_util::{Stream, StreamExt};
@@ -10,7 +12,11 @@ use warp::http::header::{CONTENT_LENGTH, CONTENT_TYPE};
 use super::errors::{Problem, kinds};
 
 /// The body of one request; nothing of it is read before a handler asks.
-pub struct Body(BoxStream<'static, Result<Bytes, warp::Error>>);
+pub struct Body(Mutex<Pieces>);
+
+/// The lock is never taken: it is there so that a [`super::context::Call`] can be borrowed
+/// across an `.await`, for which all of it has to be `Sync`.
+type Pieces = BoxStream<'static, Result<Bytes, warp::Error>>;
 
 /// Why a body ended before its end. Use it as a [`Problem`] while nothing is sent yet.
 #[derive(Debug, thiserror::Error)]
@@ -39,13 +45,13 @@ impl Body {
         B: Buf,
     {
         let pieces = stream.map(|piece| piece.map(|mut buf| buf.copy_to_bytes(buf.remaining())));
-        Self(pieces.boxed())
+        Self(Mutex::new(pieces.boxed()))
     }
 
     /// No bytes.
     #[must_use]
     pub fn empty() -> Self {
-        Self(futures_util::stream::empty().boxed())
+        Self(Mutex::new(futures_util::stream::empty().boxed()))
     }
 
     /// The body piece by piece; after more than `limit` bytes comes an error.
@@ -54,7 +60,8 @@ impl Body {
         limit: u64,
     ) -> impl Stream<Item = Result<Bytes, BodyError>> + Send + 'static {
         let mut left = limit;
-        self.0.map(move |piece| {
+        let pieces = self.0.into_inner().unwrap_or_else(PoisonError::into_inner);
+        pieces.map(move |piece| {
             let piece = piece?;
             let Some(rest) = left.checked_sub(piece.len() as u64) else {
                 left = 0;
@@ -93,9 +100,7 @@ impl Body {
 ///
 /// 413 with the limit.
 pub fn check_length(headers: &HeaderMap, limit: u64) -> Result<(), Problem> {
-    let length = headers
-        .get(CONTENT_LENGTH)
-        .and_then(|value| value.to_str().ok()?.parse().ok());
+    let length = headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse().ok());
     match length {
         Some(length) if limit < length => Err(Problem::too_large("the body", limit)),
         Some(_) | None => Ok(()),
@@ -117,10 +122,7 @@ pub fn media_type(headers: &HeaderMap) -> Option<String> {
 /// 415 naming what is read here.
 pub fn require_media(headers: &HeaderMap, allowed: &[&str]) -> Result<(), Problem> {
     let given = media_type(headers);
-    if given
-        .as_deref()
-        .is_some_and(|given| allowed.contains(&given))
-    {
+    if given.as_deref().is_some_and(|given| allowed.contains(&given)) {
         return Ok(());
     }
     let given = given.unwrap_or_else(|| "absent".to_owned());
@@ -143,17 +145,11 @@ pub fn parse_json<T: DeserializeOwned>(text: &[u8]) -> Result<T, Problem> {
         if inner.is_data() {
             wrong_field(&path, &inner.to_string())
         } else {
-            Problem::new(
-                kinds::MALFORMED_BODY,
-                format!("the body is not JSON: {inner}"),
-            )
+            Problem::new(kinds::MALFORMED_BODY, format!("the body is not JSON: {inner}"))
         }
     })?;
     reader.end().map_err(|error| {
-        Problem::new(
-            kinds::MALFORMED_BODY,
-            format!("the body has more than one value: {error}"),
-        )
+        Problem::new(kinds::MALFORMED_BODY, format!("the body has more than one value: {error}"))
     })?;
     Ok(value)
 }
@@ -210,11 +206,7 @@ mod tests {
             (r#"{"inner": 3}"#, "inner"),
         ] {
             let problem = parse_json::<Outer>(text.as_bytes()).unwrap_err();
-            assert_eq!(
-                problem.document()["field"],
-                json!(field),
-                "{text}: {problem:?}"
-            );
+            assert_eq!(problem.document()["field"], json!(field), "{text}: {problem:?}");
             assert_eq!(problem.kind(), kinds::INVALID_FIELD, "{text}");
         }
     }
@@ -225,27 +217,18 @@ mod tests {
             let problem = parse_json::<Outer>(text.as_bytes()).unwrap_err();
             assert_eq!(problem.kind(), kinds::MALFORMED_BODY, "{text}");
         }
-        assert_eq!(
-            parse_json::<Outer>(b"[]  ").unwrap_err().kind(),
-            kinds::INVALID_FIELD
-        );
+        assert_eq!(parse_json::<Outer>(b"[]  ").unwrap_err().kind(), kinds::INVALID_FIELD);
     }
 
     #[tokio::test]
     async fn a_body_ends_at_its_limit() {
         let body = |sizes: &[usize]| {
-            let pieces: Vec<_> = sizes
-                .iter()
-                .map(|n| Ok(Bytes::from(vec![b'x'; *n])))
-                .collect();
+            let pieces: Vec<_> = sizes.iter().map(|n| Ok(Bytes::from(vec![b'x'; *n]))).collect();
             Body::new(futures_util::stream::iter(pieces))
         };
         assert_eq!(body(&[]).read(4).await.unwrap().len(), 0);
         assert_eq!(body(&[2, 1, 1]).read(4).await.unwrap().len(), 4);
-        assert!(matches!(
-            body(&[2, 1, 2]).read(4).await,
-            Err(BodyError::TooLarge(4))
-        ));
+        assert!(matches!(body(&[2, 1, 2]).read(4).await, Err(BodyError::TooLarge(4))));
     }
 
     #[test]
@@ -262,9 +245,6 @@ mod tests {
     fn a_length_above_the_limit_is_refused_before_the_body() {
         let headers = HeaderMap::from_iter([(CONTENT_LENGTH, "5".parse().unwrap())]);
         assert!(check_length(&headers, 5).is_ok());
-        assert_eq!(
-            check_length(&headers, 4).unwrap_err().kind(),
-            kinds::TOO_LARGE
-        );
+        assert_eq!(check_length(&headers, 4).unwrap_err().kind(), kinds::TOO_LARGE);
     }
 }

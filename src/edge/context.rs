@@ -7,7 +7,7 @@ use std::time::Duration;
 use hyper::upgrade::OnUpgrade;
 use metrics_exporter_prometheus::PrometheusHandle;
 use percent_encoding::percent_decode_str;
-use sandtree_actors::tree::Tree;
+use sandtree_actors::Tree;
 use sandtree_model::{Principal, ProjectId, ProjectKey, ProjectUid};
 use serde::de::DeserializeOwned;
 use tokio_util::sync::CancellationToken;
@@ -197,10 +197,7 @@ impl Call {
         if values.next().is_some() {
             return Err(wrong("is there more than once"));
         }
-        value
-            .to_str()
-            .map(Some)
-            .map_err(|_| wrong("must be printable ASCII"))
+        value.to_str().map(Some).map_err(|_| wrong("must be printable ASCII"))
     }
 
     /// Whether the client wants server-sent events rather than JSON.
@@ -208,9 +205,8 @@ impl Call {
     pub fn wants_event_stream(&self) -> bool {
         let values = self.headers.get_all(ACCEPT).iter();
         values.filter_map(|value| value.to_str().ok()).any(|value| {
-            let mut types = value
-                .split(',')
-                .map(|part| part.split(';').next().unwrap_or("").trim());
+            let mut types =
+                value.split(',').map(|part| part.split(';').next().unwrap_or("").trim());
             types.any(|media_type| media_type.eq_ignore_ascii_case(EVENT_STREAM))
         })
     }
@@ -220,9 +216,8 @@ impl Call {
     pub fn prefers_async(&self) -> bool {
         let values = self.headers.get_all("prefer").iter();
         values.filter_map(|value| value.to_str().ok()).any(|value| {
-            let mut parts = value
-                .split(',')
-                .map(|part| part.split(';').next().unwrap_or("").trim());
+            let mut parts =
+                value.split(',').map(|part| part.split(';').next().unwrap_or("").trim());
             parts.any(|part| part.eq_ignore_ascii_case("respond-async"))
         })
     }
@@ -248,10 +243,7 @@ impl Call {
     /// See [`Call::json`].
     pub async fn json_or_empty<T: DeserializeOwned>(&mut self) -> Result<T, Problem> {
         if !self.headers.contains_key(warp::http::header::CONTENT_TYPE) {
-            let text = self
-                .take_body()
-                .read(self.context.settings.json_bytes_max)
-                .await?;
+            let text = self.take_body().read(self.context.settings.json_bytes_max).await?;
             if text.is_empty() {
                 return body::parse_json(b"{}");
             }
@@ -326,18 +318,9 @@ mod tests {
     #[test]
     fn a_query_is_read_and_a_wrong_parameter_is_named() {
         let read = parse_query::<Query>("limit=3&phase=a%20b").unwrap();
-        assert_eq!(
-            read,
-            Query {
-                limit: Some(3),
-                phase: Some("a b".to_owned())
-            }
-        );
-        for (text, field) in [
-            ("limit=x", "limit"),
-            ("odd=1", "odd"),
-            ("limit=1&limit=2", "limit"),
-        ] {
+        assert_eq!(read, Query { limit: Some(3), phase: Some("a b".to_owned()) });
+        for (text, field) in [("limit=x", "limit"), ("odd=1", "odd"), ("limit=1&limit=2", "limit")]
+        {
             let problem = parse_query::<Query>(text).unwrap_err();
             assert_eq!(problem.document()["field"], field, "{text}: {problem:?}");
         }

@@ -9,7 +9,10 @@ use std::time::Duration;
 use sandtree_model::{Failure, Fault, Phase, Refusal};
 use serde::Serialize;
 use serde_json::json;
-use warp::http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
+use warp::http::header::{
+    ALLOW, CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER, SEC_WEBSOCKET_VERSION, UPGRADE,
+    WWW_AUTHENTICATE,
+};
 use warp::http::{HeaderValue, StatusCode};
 
 use super::reply::{self, Response};
@@ -54,6 +57,9 @@ pub mod kinds {
         NOT_FOUND = 404 "not-found" "it does not exist",
         METHOD_NOT_ALLOWED = 405 "method-not-allowed" "this path does not know the method",
         NOT_ACCEPTABLE = 406 "not-acceptable" "none of the accepted media types can be sent",
+        OUTSIDE = 403 "outside-workspace" "the path leads out of the workspace",
+        WRONG_KIND = 409 "wrong-kind" "what is at the path is of another kind",
+        NOT_EMPTY = 409 "not-empty" "the directory has content",
         EXISTS = 409 "exists" "it exists already",
         WRONG_PHASE = 409 "wrong-phase" "the project is not in a phase in which this works",
         CONFLICT = 409 "conflict" "another request was first",
@@ -69,11 +75,13 @@ pub mod kinds {
         INTERNAL = 500 "internal" "something went wrong here",
         NOT_IMPLEMENTED = 501 "not-implemented" "this is not built yet",
         ENGINE_REFUSED = 502 "engine-refused" "the container engine refused",
+        NOTHING_LISTENS = 502 "nothing-listens" "nothing listens on that port in the sandbox",
         SANDBOX = 502 "sandbox-unreachable" "the sandbox does not answer",
         ENGINE_AWAY = 503 "engine-away" "the container engine does not answer",
         STORE_AWAY = 503 "store-away" "the store does not answer",
         SHUTTING_DOWN = 503 "shutting-down" "the server is ending",
         TIMED_OUT = 504 "timed-out" "it took longer than it may",
+        NO_SPACE = 507 "no-space" "the disk or the quota is full",
     }
 }
 
@@ -114,15 +122,7 @@ impl Problem {
         let retry_after = matches!(kind.status, 429 | 503).then_some(Duration::from_secs(1));
         let (field, limit, phase, allow) = (None, None, None, None);
         let detail = detail.into();
-        Self(Box::new(Parts {
-            kind,
-            detail,
-            field,
-            limit,
-            phase,
-            retry_after,
-            allow,
-        }))
+        Self(Box::new(Parts { kind, detail, field, limit, phase, retry_after, allow }))
     }
 
     /// A field that cannot be used; `field` is its path in the body, or the name of
@@ -205,20 +205,17 @@ impl Problem {
             StatusCode::from_u16(self.0.kind.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
         let mut response = reply::bytes(status, self.document().to_string());
         let headers = response.headers_mut();
-        headers.insert(
-            CONTENT_TYPE,
-            HeaderValue::from_static("application/problem+json"),
-        );
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
         headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
         if let Some(after) = self.0.retry_after {
             headers.insert(RETRY_AFTER, HeaderValue::from(after.as_secs().max(1)));
         }
-        if let Some(allow) = self
-            .0
-            .allow
-            .and_then(|allow| HeaderValue::from_str(&allow).ok())
-        {
+        if let Some(allow) = self.0.allow.and_then(|allow| HeaderValue::from_str(&allow).ok()) {
             headers.insert(ALLOW, allow);
+        }
+        if self.0.kind == kinds::UPGRADE_REQUIRED {
+            headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
+            headers.insert(SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13"));
         }
         if self.0.kind == kinds::UNAUTHORIZED {
             let challenge = HeaderValue::from_static("Bearer realm=\"sandtree\"");

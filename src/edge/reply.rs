@@ -56,9 +56,7 @@ pub fn json<T: Serialize>(status: StatusCode, value: &T) -> Response {
 /// Sets the media type.
 #[must_use]
 pub fn typed(mut response: Response, media_type: &'static str) -> Response {
-    response
-        .headers_mut()
-        .insert(CONTENT_TYPE, HeaderValue::from_static(media_type));
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(media_type));
     response
 }
 
@@ -74,9 +72,7 @@ where
     let mut response = warp::reply::stream(Exclusive::new(body)).into_response();
     *response.status_mut() = status;
     if let Some(length) = length {
-        response
-            .headers_mut()
-            .insert(CONTENT_LENGTH, HeaderValue::from(length));
+        response.headers_mut().insert(CONTENT_LENGTH, HeaderValue::from(length));
     }
     response
 }
@@ -97,11 +93,7 @@ impl SseEvent {
     #[must_use]
     pub fn json<T: Serialize>(event: &'static str, value: &T) -> Self {
         let data = serde_json::to_string(value).unwrap_or_else(|_| "null".to_owned());
-        Self {
-            id: None,
-            event: Some(event),
-            data,
-        }
+        Self { id: None, event: Some(event), data }
     }
 
     /// Gives it an id.
@@ -182,23 +174,14 @@ mod tests {
 
     #[test]
     fn an_event_of_many_lines_is_one_event() {
-        let event = SseEvent {
-            id: Some("3.1".into()),
-            event: Some("log"),
-            data: "a\r\nb\rc".into(),
-        };
-        assert_eq!(
-            event.encode(),
-            "id: 3.1\nevent: log\ndata: a\ndata: b\ndata: c\n\n"
-        );
+        let event =
+            SseEvent { id: Some("3.1".into()), event: Some("log"), data: "a\r\nb\rc".into() };
+        assert_eq!(event.encode(), "id: 3.1\nevent: log\ndata: a\ndata: b\ndata: c\n\n");
     }
 
     #[tokio::test]
     async fn a_stream_of_events_ends_with_its_source_and_with_the_server() {
-        let one = SseEvent {
-            data: "x".into(),
-            ..SseEvent::default()
-        };
+        let one = SseEvent { data: "x".into(), ..SseEvent::default() };
         let response = sse(CancellationToken::new(), stream::iter([one.clone()]));
         let body = response.into_body().collect().await.unwrap().to_bytes();
         assert_eq!(body, ": hello\n\ndata: x\n\n");

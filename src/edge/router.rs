@@ -42,10 +42,7 @@ pub struct On {
 /// A row of the table.
 #[must_use]
 pub fn at<const N: usize>(template: &'static str, methods: [On; N]) -> Route {
-    Route {
-        template,
-        methods: methods.into(),
-    }
+    Route { template, methods: methods.into() }
 }
 
 macro_rules! methods {
@@ -74,9 +71,7 @@ methods! {
 impl Route {
     /// The methods that this path knows, in lower case, without `head`; empty for all.
     pub fn methods(&self) -> impl Iterator<Item = String> {
-        self.methods
-            .iter()
-            .filter_map(|on| Some(on.method.as_ref()?.as_str().to_lowercase()))
+        self.methods.iter().filter_map(|on| Some(on.method.as_ref()?.as_str().to_lowercase()))
     }
 
     /// Whether a path is this row's.
@@ -90,9 +85,7 @@ impl Route {
         let template = self.template;
         let matching = warp::path::full().and_then(move |path: FullPath| async move {
             let params = Params::of(template, path.as_str());
-            params
-                .map(|params| (path, params))
-                .ok_or_else(warp::reject::not_found)
+            params.map(|params| (path, params)).ok_or_else(warp::reject::not_found)
         });
         let route = Arc::new(self);
         matching
@@ -110,18 +103,11 @@ impl Route {
     }
 
     async fn dispatch(&self, call: Call) -> Answered {
-        let wanted = if call.method == Method::HEAD {
-            Method::GET
-        } else {
-            call.method.clone()
-        };
+        let wanted = if call.method == Method::HEAD { Method::GET } else { call.method.clone() };
         let mut methods = self.methods.iter();
         match methods.find(|on| on.method.as_ref().is_none_or(|method| *method == wanted)) {
             Some(on) => (on.handler)(call).await,
-            None => Err(Problem::method_not_allowed(
-                call.method.as_str(),
-                self.allow(),
-            )),
+            None => Err(Problem::method_not_allowed(call.method.as_str(), self.allow())),
         }
     }
 
@@ -167,18 +153,13 @@ fn answered(template: &'static str, answer: Answered) -> Response {
 pub(super) fn first_of(
     filters: impl IntoIterator<Item = BoxedFilter<(Response,)>>,
 ) -> Option<BoxedFilter<(Response,)>> {
-    filters
-        .into_iter()
-        .reduce(|all, next| all.or(next).unify().boxed())
+    filters.into_iter().reduce(|all, next| all.or(next).unify().boxed())
 }
 
 /// Collects what a handler may want to know; path and parameters are set by the row.
 fn call(context: &Context) -> impl Filter<Extract = (Call,), Error = Rejection> + Clone + use<> {
     let context = context.clone();
-    let query = warp::query::raw()
-        .map(Some)
-        .or(warp::any().map(|| None))
-        .unify();
+    let query = warp::query::raw().map(Some).or(warp::any().map(|| None)).unify();
     let extensions = warp::ext::optional::<Peer>()
         .and(warp::ext::optional::<PreviewHost>())
         .and(warp::ext::optional::<Principal>())
@@ -188,23 +169,21 @@ fn call(context: &Context) -> impl Filter<Extract = (Call,), Error = Rejection> 
         .and(warp::header::headers_cloned())
         .and(warp::body::stream())
         .and(extensions)
-        .map(
-            move |method, query, headers: HeaderMap, body, peer, preview, principal, upgrade| {
-                Call {
-                    context: context.clone(),
-                    method,
-                    path: String::new(),
-                    query,
-                    headers,
-                    body: Body::new(body),
-                    peer,
-                    preview,
-                    params: Params::default(),
-                    principal,
-                    upgrade,
-                }
-            },
-        )
+        .map(move |method, query, headers: HeaderMap, body, peer, preview, principal, upgrade| {
+            Call {
+                context: context.clone(),
+                method,
+                path: String::new(),
+                query,
+                headers,
+                body: Body::new(body),
+                peer,
+                preview,
+                params: Params::default(),
+                principal,
+                upgrade,
+            }
+        })
 }
 
 /// The parameters of one path, as they were sent.
@@ -214,10 +193,7 @@ pub(super) struct Params(Vec<(&'static str, Box<str>)>);
 impl Params {
     /// A parameter by its name.
     pub(super) fn get(&self, name: &str) -> Option<&str> {
-        self.0
-            .iter()
-            .find(|(known, _)| *known == name)
-            .map(|(_, value)| &**value)
+        self.0.iter().find(|(known, _)| *known == name).map(|(_, value)| &**value)
     }
 
     /// The parameters, if the path follows the template.
@@ -225,10 +201,7 @@ impl Params {
         let mut params = Self::default();
         let mut rest = Some(path.strip_prefix('/')?);
         for part in template.strip_prefix('/')?.split('/') {
-            let Some(name) = part
-                .strip_prefix('{')
-                .and_then(|part| part.strip_suffix('}'))
-            else {
+            let Some(name) = part.strip_prefix('{').and_then(|part| part.strip_suffix('}')) else {
                 let (segment, after) = next_segment(rest?);
                 rest = (segment == part).then_some(after)?;
                 continue;
@@ -258,13 +231,7 @@ mod tests {
 
     fn params(template: &'static str, path: &str) -> Option<Vec<String>> {
         let params = Params::of(template, path)?;
-        Some(
-            params
-                .0
-                .into_iter()
-                .map(|(name, value)| format!("{name}={value}"))
-                .collect(),
-        )
+        Some(params.0.into_iter().map(|(name, value)| format!("{name}={value}")).collect())
     }
 
     #[test]
@@ -274,26 +241,14 @@ mod tests {
             ("/health", "/health", Some(&[])),
             ("/health", "/health/", None),
             ("/v1/projects", "/v1/project", None),
-            (
-                "/v1/projects/{id}",
-                "/v1/projects/a%2Fb",
-                Some(&["id=a%2Fb"]),
-            ),
+            ("/v1/projects/{id}", "/v1/projects/a%2Fb", Some(&["id=a%2Fb"])),
             ("/v1/projects/{id}", "/v1/projects/", Some(&["id="])),
             ("/v1/projects/{id}", "/v1/projects", None),
             ("/v1/projects/{id}", "/v1/projects/a/b", None),
-            (
-                files,
-                "/v1/projects/a/files/b/c.txt",
-                Some(&["id=a", "path=b/c.txt"]),
-            ),
+            (files, "/v1/projects/a/files/b/c.txt", Some(&["id=a", "path=b/c.txt"])),
             (files, "/v1/projects/a/files/", Some(&["id=a", "path="])),
             (files, "/v1/projects/a/files", None),
-            (
-                files,
-                "/v1/projects/a/files//b/",
-                Some(&["id=a", "path=/b/"]),
-            ),
+            (files, "/v1/projects/a/files//b/", Some(&["id=a", "path=/b/"])),
         ];
         for (template, path, expected) in rows {
             let expected = expected.map(|all| all.iter().map(ToString::to_string).collect());

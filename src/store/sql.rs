@@ -83,7 +83,9 @@ pub(super) const UNSETTLED: &str = concat!(
     "SELECT ",
     columns!(),
     " FROM projects \
-     WHERE phase NOT IN ('stopped', 'failed', 'deleted') AND uid > $1 ORDER BY uid LIMIT $2"
+     WHERE (phase NOT IN ('stopped', 'failed', 'deleted') \
+       OR (phase = 'stopped' AND target = 'running')) \
+     AND uid > $1 ORDER BY uid LIMIT $2"
 );
 
 /// `$1` sandboxes: `["uid", ..]`.

@@ -9,8 +9,8 @@ use sandtree_model::{Answer, Fault, Move, Project};
 use sandtree_wire::Configuration;
 use sha2::{Digest as _, Sha256};
 
-use super::ContainerMsg;
 use super::work::{Change, Work, engine_fault, on_disk};
+use super::{ContainerMsg, Up};
 use crate::context::Context;
 use crate::link::Link;
 use crate::ports::{ContainerState, SandboxSpec, Seen};
@@ -37,7 +37,9 @@ impl Work {
             return Err(Fault::Sandbox("it ended as soon as it was started".into()).into());
         };
         let started_at = self.context.clock.now();
-        self.bring_up_link(row, link).await?;
+        let seen = self.inspect(row).await?;
+        self.check_identity(row, seen.and_then(|seen| seen.init_pid))?;
+        self.bring_up_link(row, link, true).await?;
         let container = Container { id, made_with, started_at };
         self.live.touch();
         fail::fail_point!("linked-before-commit");
@@ -108,10 +110,15 @@ impl Work {
     }
 
     /// Configures init, and hands the link to the actors that use it.
-    pub(super) async fn bring_up_link(&self, row: &Project, link: Arc<Link>) -> Answer<()> {
+    pub(super) async fn bring_up_link(
+        &self,
+        row: &Project,
+        link: Arc<Link>,
+        is_fresh: bool,
+    ) -> Answer<()> {
         let jobs = link.configure(configuration(&self.context, row)).await?;
         // The actor that owns this task outlives it.
-        let _ = self.me.cast(ContainerMsg::Up(link, jobs));
+        let _ = self.me.cast(ContainerMsg::Up(Up { link, jobs, is_fresh }));
         Ok(())
     }
 }

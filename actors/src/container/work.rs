@@ -32,6 +32,8 @@ pub(super) struct Work {
     pub(super) me: ActorRef<ContainerMsg>,
     pub(super) principal: Box<str>,
     pub(super) reason: Box<str>,
+    /// Whether the row has to be read again first.
+    pub(super) is_row_in_doubt: bool,
     /// Set when what this task works for is not wanted any more.
     pub(super) cancel: CancellationToken,
 }
@@ -56,16 +58,11 @@ enum Step {
 impl Work {
     /// Does an operation, or only settles.
     pub(super) async fn run(&self, operation: Option<Operation>) -> Answer<()> {
-        match operation {
-            Some(Operation::Restart) => {
-                if self.row().phase != Phase::Stopped {
-                    self.intend(Operation::Stop).await?;
-                    self.settle().await?;
-                }
-                self.intend(Operation::Start).await?;
-            }
-            Some(operation) => self.intend(operation).await?,
-            None => {}
+        if self.is_row_in_doubt {
+            self.reread(&self.row()).await?;
+        }
+        if let Some(operation) = operation {
+            self.intend(operation).await?;
         }
         self.settle().await
     }
@@ -76,7 +73,10 @@ impl Work {
 
     /// Commits where the project is asked to be, before anything is done.
     async fn intend(&self, operation: Operation) -> Answer<()> {
+        let phase = self.row().phase;
         let by = match operation {
+            // On its way to running it passes by stopped.
+            Operation::Restart if !phase.is_at_rest() => Move::StopAsked,
             Operation::Start | Operation::Restart => Move::StartAsked,
             Operation::Stop => Move::StopAsked,
             Operation::Pause => Move::PauseAsked,
@@ -84,7 +84,6 @@ impl Work {
             Operation::Delete { .. } => Move::DeleteAsked,
         };
         let target = target_of(operation);
-        let phase = self.row().phase;
         // Racing with itself: it is on its way there, and settling goes on.
         let on_its_way = matches!(
             (operation, phase),
@@ -141,7 +140,8 @@ impl Work {
         .await?;
         fail::fail_point!("workspace-made-before-commit");
         let by = if row.target == Target::Running { Move::StartAsked } else { Move::Created };
-        self.commit(by, Change::default()).await?;
+        let change = Change { reason: Some("created".into()), ..Change::default() };
+        self.commit(by, change).await?;
         Ok(Step::Moved)
     }
 
@@ -150,8 +150,8 @@ impl Work {
         match seen.map(|seen| (seen.state, seen.init_pid)) {
             Some((ContainerState::Running, init_pid)) => match self.wait_for_link(row).await? {
                 Some(link) => {
-                    self.check_identity(init_pid)?;
-                    self.bring_up_link(row, link).await?;
+                    self.check_identity(row, init_pid)?;
+                    self.bring_up_link(row, link, false).await?;
                     Ok(Step::AtEnd)
                 }
                 None => self.lost(row, "the sandbox ended behind our back").await,
@@ -251,8 +251,13 @@ impl Work {
             let removed = self.context.engine.remove(&seen.container);
             self.engine(removed).await.map_err(engine_fault)?;
         }
-        let (dir, keep) = (self.context.sandbox_dir(&row.sandbox), row.target);
-        on_disk(move || crate::files::remove_sandbox_dir(&dir, keep != Target::Deleted)).await?;
+        let (data_dir, sandbox) = (self.context.settings.data_dir.clone(), row.sandbox.clone());
+        let keep_files = row.target == Target::DeletedKeepingFiles;
+        on_disk(move || {
+            let removed = crate::files::remove_sandbox_dir(&data_dir, &sandbox, keep_files);
+            removed.map_err(std::io::Error::other)
+        })
+        .await?;
         fail::fail_point!("files-removed-before-commit");
         let change = Change { container: Some(None), ..Change::default() };
         self.commit(Move::Removed, change).await?;
@@ -357,8 +362,11 @@ impl Work {
         container.map(|container| &*container.id).ok_or_else(none)
     }
 
-    fn check_identity(&self, init_pid: Option<u32>) -> Answer<()> {
-        if self.home.is_dialled_by(init_pid) {
+    /// Whether it was init that has dialled home. Under another runtime than the
+    /// engine's own, the kernel shows a process of that runtime instead.
+    pub(super) fn check_identity(&self, row: &Project, init_pid: Option<u32>) -> Answer<()> {
+        let is_plain = self.context.profile(&row.settings.profile)?.runtime.is_empty();
+        if !is_plain || self.home.is_dialled_by(init_pid) {
             return Ok(());
         }
         Err(Fault::Sandbox("something else than its init has dialled home".into()).into())

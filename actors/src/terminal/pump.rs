@@ -56,7 +56,7 @@ async fn attach(
     link: &Link,
     input: &mut mpsc::Receiver<Input>,
 ) -> Result<End, FrameError> {
-    let from = shared.fanout.end_cursor().offset;
+    let from = shared.fanout.cursor().offset;
     let stream = Stream::Attach { job: Job::Terminal, epoch: shared.epoch, from };
     let connection = link.open(stream).await.map_err(std::io::Error::other)?;
     let (reader, mut writer) = connection.into_split();
@@ -77,7 +77,7 @@ async fn fan_out(shared: &Shared, reader: OwnedReadHalf) -> Result<End, FrameErr
                 shared.fanout.push_at(head.offset, Bytes::copy_from_slice(bytes));
             }
             Kind::Message => match frame.message()? {
-                AttachEvent::Gap { .. } => {}
+                AttachEvent::Gap { to, .. } => shared.fanout.skip_to(to),
                 AttachEvent::Ended { status, end } => {
                     return Ok(End::Shell(exit_status(status), end));
                 }
@@ -102,7 +102,7 @@ async fn pass_input(
                 }
             }
             Some(Input::Resize(size)) => {
-                shared.screen.resize(size.cols, size.rows);
+                let size = shared.screen.resize(size);
                 shared.show(Some(size));
                 if let Err(error) = link.tell(Request::Resize(size)).await {
                     tracing::debug!(%error, "a terminal was not resized");

@@ -93,7 +93,7 @@ impl Viewer {
             }
             None => repaint(&shared, &mut pending),
         };
-        let reader = shared.fanout.reader(at);
+        let reader = shared.fanout.join(at);
         Self { shared, reader, pending, input, hold }
     }
 
@@ -113,8 +113,12 @@ impl Viewer {
             }
             FanoutItem::Gap { bytes } => {
                 let at = repaint(&self.shared, &mut self.pending);
-                self.reader = self.shared.fanout.reader(at);
+                self.reader = self.shared.fanout.join(at);
                 Some(TerminalItem::Gap { bytes })
+            }
+            FanoutItem::Fresh { at } => {
+                self.pending.push_back(TerminalItem::Ready { at, fresh: true });
+                self.pending.pop_front()
             }
             FanoutItem::Ended(status) => Some(TerminalItem::Exited(status)),
         }
@@ -139,12 +143,20 @@ impl Drop for Viewer {
 
 /// Queues what paints the current screen, and tells where the output goes on.
 fn repaint(shared: &Shared, pending: &mut VecDeque<TerminalItem>) -> Cursor {
-    let (at, screen) = shared.screen.snapshot();
-    pending.push_back(TerminalItem::Ready { at, fresh: true });
-    if !screen.is_empty() {
-        pending.push_back(TerminalItem::Bytes(screen.into()));
+    let snapshot = shared.screen.snapshot();
+    pending.push_back(TerminalItem::Ready { at: snapshot.at, fresh: true });
+    if !snapshot.bytes.is_empty() {
+        pending.push_back(TerminalItem::Bytes(snapshot.bytes.into()));
     }
-    at
+    if snapshot.torn {
+        // A change of size there and back makes a full-screen program paint anew.
+        let Size { cols, rows } = snapshot.size;
+        for rows in [rows - 1, rows] {
+            // A full queue means that the program is being typed at anyway.
+            let _ = shared.input().try_send(Input::Resize(clamp(cols, rows)));
+        }
+    }
+    snapshot.at
 }
 
 /// Input of a terminal.

@@ -90,6 +90,16 @@ pub struct Project {
     pub active_at: u64,
 }
 
+impl Project {
+    /// Whether nothing has to be done about it after a restart of the server: its
+    /// phase is at rest, and not only passed by on the way of a restart.
+    #[must_use]
+    pub fn is_at_rest(&self) -> bool {
+        let is_half_restarted = self.phase == Phase::Stopped && self.target == Target::Running;
+        self.phase.is_at_rest() && !is_half_restarted
+    }
+}
+
 fn unaddressed() -> ProjectKey {
     ProjectKey {
         tenant: "unknown".parse().expect("a valid id"),

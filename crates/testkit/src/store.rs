@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use sandtree_actors::ports::{Filter, MoveWrite, Store, StoreError, Write, Written};
 use sandtree_model::{
     InstanceId, Move, NewProject, Phase, Project, ProjectKey, ProjectPatch, ProjectUid, SandboxUid,
-    Target, TenantId, Transition,
+    TenantId, Transition,
 };
 use tokio::sync::watch;
 
@@ -288,11 +288,6 @@ fn first_row(new: &NewProject, owner: (u32, u32)) -> Project {
 }
 
 /// Whether a starting server has to look after it.
-fn is_unsettled(row: &Project) -> bool {
-    let is_half_restarted = row.phase == Phase::Stopped && row.target == Target::Running;
-    !row.phase.is_at_rest() || is_half_restarted
-}
-
 fn is_shown(row: &Project, filter: &Filter) -> bool {
     let above = filter.after.as_deref().is_none_or(|after| row.key.id.as_str() > after);
     let in_phase = filter.phase.is_none_or(|phase| row.phase == phase);
@@ -344,7 +339,7 @@ impl Store for MemoryStore {
     ) -> Result<Vec<Project>, StoreError> {
         let rows = self.lock();
         let above = |row: &&Project| after.is_none_or(|after| row.uid > *after);
-        let unsettled = rows.projects.values().filter(|row| is_unsettled(row)).filter(above);
+        let unsettled = rows.projects.values().filter(|row| !row.is_at_rest()).filter(above);
         Ok(unsettled.take(limit as usize).cloned().collect())
     }
 

@@ -12,10 +12,7 @@ fn every_kind_is_an_error_with_a_slug_of_its_own() {
 
 #[test]
 fn a_document_has_the_members_of_rfc_9457_and_ours() {
-    let phase = Refusal::WrongPhase {
-        phase: Phase::Paused,
-        advice: "resume it first",
-    };
+    let phase = Refusal::WrongPhase { phase: Phase::Paused, advice: "resume it first" };
     assert_eq!(
         Problem::from(phase).document(),
         json!({
@@ -26,19 +23,10 @@ fn a_document_has_the_members_of_rfc_9457_and_ours() {
             "phase": "paused",
         })
     );
-    let large = Refusal::TooLarge {
-        what: "the body".into(),
-        limit: 7,
-    };
+    let large = Refusal::TooLarge { what: "the body".into(), limit: 7 };
     let document = Problem::from(large).document();
-    assert_eq!(
-        (&document["limit"], &document["status"]),
-        (&json!(7), &json!(413))
-    );
-    let invalid = Problem::from(Refusal::invalid(
-        "limits.pids",
-        "must be from 8 to 65536, not 1",
-    ));
+    assert_eq!((&document["limit"], &document["status"]), (&json!(7), &json!(413)));
+    let invalid = Problem::from(Refusal::invalid("limits.pids", "must be from 8 to 65536, not 1"));
     assert_eq!(invalid.document()["field"], "limits.pids");
 }
 
@@ -47,10 +35,7 @@ fn a_client_that_may_try_again_is_told_when() {
     let away = Problem::from(Fault::EngineAway("connection refused".into())).into_response();
     assert_eq!(away.status(), 503);
     assert_eq!(away.headers()[RETRY_AFTER], "5");
-    let busy = Problem::from(Refusal::Busy {
-        what: "64 commands".into(),
-    })
-    .into_response();
+    let busy = Problem::from(Refusal::Busy { what: "64 commands".into() }).into_response();
     assert_eq!(
         (busy.status().as_u16(), &busy.headers()[RETRY_AFTER]),
         (429, &"1".parse().unwrap())

@@ -1,0 +1,73 @@
+use sandtree_wire::*;
+
+use crate::server::*;
+
+fn terminal(script: &str) -> JobSpec {
+    JobSpec { job: Job::Terminal, ..process(1, script) }
+}
+
+#[tokio::test]
+async fn a_terminal_echoes_and_knows_its_size() {
+    let mut sandbox = Sandbox::start().await;
+    let script = "tty; trap 'stty size' WINCH; stty size; while read line; do echo got $line; done";
+    let state = sandbox.start_job(terminal(script)).await;
+    let mut attached = sandbox.attach(&state, 0).await;
+    attached.until("24 80\r\n").await;
+    assert!(attached.text().starts_with("/dev/pts/"), "{}", attached.text());
+    attached.type_in("hello\n").await;
+    attached.until("hello\r\ngot hello\r\n").await;
+    let size = Size { cols: 132, rows: 50 };
+    assert_eq!(sandbox.ask(Request::Resize(size)).await, Reply::Done);
+    attached.type_in("x\n").await;
+    attached.until("50 132\r\n").await;
+    attached.type_in("\u{4}").await;
+    assert_eq!(attached.until_end().await, ExitStatus::Code(0));
+}
+
+#[tokio::test]
+async fn ctrl_c_reaches_the_foreground() {
+    let mut sandbox = Sandbox::start().await;
+    let state =
+        sandbox.start_job(terminal("trap 'echo; echo INT' INT; echo up; sleep 1000; true")).await;
+    let mut attached = sandbox.attach(&state, 0).await;
+    attached.until("up\r\n").await;
+    attached.type_in("\u{3}").await;
+    attached.until("INT\r\n").await;
+}
+
+#[tokio::test]
+async fn a_terminal_loses_no_byte_of_much_output() {
+    let mut sandbox = Sandbox::start().await;
+    let ring_bytes = 8 * 1024 * 1024;
+    let state = sandbox.start_job(JobSpec { ring_bytes, ..terminal("seq 1 300000") }).await;
+    let mut attached = sandbox.attach(&state, 0).await;
+    assert_eq!(attached.until_end().await, ExitStatus::Code(0));
+    let written: String = (1..=300_000).map(|number| format!("{number}\r\n")).collect();
+    assert!(attached.text() == written, "{} of {}", attached.output.len(), written.len());
+}
+
+#[tokio::test]
+async fn a_closed_terminal_hangs_up_and_ends_what_ignores_it() {
+    let mut sandbox = Sandbox::start().await;
+    let lifeline = Lifeline::new(&sandbox.home);
+    let script = format!(
+        "{}; (trap '' HUP; sleep 1000) & \
+         (trap 'echo hup >&9; exit' HUP; echo up; while :; do sleep 0.01; done) & read line",
+        lifeline.hold()
+    );
+    let state = sandbox.start_job(terminal(&script)).await;
+    sandbox.attach(&state, 0).await.until("up\r\n").await;
+    sandbox.ask(Request::StopJob { job: Job::Terminal, epoch: 1, grace_ms: 5000 }).await;
+    assert_eq!(sandbox.job_ended().await.ended, Some(ExitStatus::Signal(libc::SIGHUP)));
+    assert_eq!(lifeline.cut().await, "hup\n");
+}
+
+#[tokio::test]
+async fn a_shell_that_closes_its_terminal_may_open_it_again() {
+    let mut sandbox = Sandbox::start().await;
+    let script = "tty=$(tty); exec <&- >&- 2>&-; sleep 0.1; exec <$tty >$tty; echo back";
+    let state = sandbox.start_job(terminal(script)).await;
+    let mut attached = sandbox.attach(&state, 0).await;
+    assert_eq!(attached.until_end().await, ExitStatus::Code(0));
+    assert_eq!(attached.text(), "back\r\n");
+}

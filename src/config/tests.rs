@@ -1,0 +1,190 @@
+use std::time::Duration;
+
+use sandtree_model::durations::Timeout;
+
+use super::*;
+
+fn load(file: &str, env: &[(&str, &str)], flags: Overrides) -> Result<Config, Faults> {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("test.toml");
+    std::fs::write(&path, file).unwrap();
+    let env = env.iter().map(|(name, value)| (name.to_string(), value.to_string()));
+    Config::load(&Overrides { file: Some(path), ..flags }, env)
+}
+
+/// The faults of a configuration, as (key, problem).
+fn faults(file: &str, env: &[(&str, &str)]) -> Vec<(String, String)> {
+    let faults = load(file, env, Overrides::default()).unwrap_err().0;
+    let key = |fault: &Fault| fault.key.as_ref().map_or(String::new(), ToString::to_string);
+    faults.iter().map(|fault| (key(fault), fault.problem.clone())).collect()
+}
+
+#[test]
+fn the_defaults_alone_are_a_configuration() {
+    let config = Config::load(&Overrides::default(), []).unwrap();
+    assert_eq!(config.server.listen, "127.0.0.1:8080".parse().unwrap());
+    assert_eq!(config.store, Path::new("/var/lib/sandtree/sandtree.db"));
+    assert_eq!(config.server.preview_domain, None);
+    let names: Vec<&str> = config.profiles.keys().map(|name| &**name).collect();
+    assert_eq!(names, ["default", "small"]);
+    assert_eq!(config.profiles["default"].limits.memory_bytes, 512 * 1024 * 1024);
+}
+
+#[test]
+fn later_layers_win_and_each_value_knows_its_source() {
+    let file = "[server]\nlisten = \"127.0.0.1:1\"\nheaders_max = 50\nwait_max = \"1m\"\n";
+    let env = [
+        ("SANDTREE_SERVER__LISTEN", "127.0.0.1:2"),
+        ("SANDTREE_SERVER__HEADERS_MAX", "60"),
+        ("SANDTREE_IGNORED", "without two underscores, so it is no key"),
+    ];
+    let flags = Overrides { listen: Some("127.0.0.1:3".into()), ..Overrides::default() };
+    let config = load(file, &env, flags).unwrap();
+    assert_eq!(config.server.listen.port(), 3);
+    assert_eq!(config.server.headers_max, 60);
+    assert_eq!(config.server.wait_max, Duration::from_secs(60));
+    let shown = config.effective();
+    for line in [
+        "* server.listen = \"127.0.0.1:3\"  # flag --listen",
+        "* server.headers_max = \"60\"  # environment SANDTREE_SERVER__HEADERS_MAX",
+        "  server.json_bytes_max = 1048576  # built in",
+    ] {
+        assert!(shown.contains(line), "{line}\n{shown}");
+    }
+}
+
+#[test]
+fn all_faults_are_told_at_once() {
+    let file = "[server]\nlistn = \"127.0.0.1:1\"\nheaders_max = 3\nwait_max = \"soon\"\njson_bytes_max = \"many\"\n\
+                [profiles.default]\nnetwork = \"host\"\n[profiles.default.limits]\npids = 1\n[tree]\nlog_files = -1\n";
+    let env = [("SANDTREE_STORE__URL", "postgres://u:p@h/d"), ("SANDTREE_DOKER__HOST", "x")];
+    let found = faults(file, &env);
+    for (key, problem) in [
+        ("server.listn", "did you mean server.listen?"),
+        ("server.headers_max", "out of range; allowed: 16 to 1000"),
+        ("server.wait_max", "is not a duration"),
+        ("server.json_bytes_max", "has to be a whole number, not string"),
+        ("profiles.default.network", "allowed: none or bridge"),
+        ("profiles.default.limits.pids", "allowed: 8 to 65536"),
+        ("tree.log_files", "allowed: 2 to 1000"),
+        ("store.url", "not built in yet"),
+        ("doker.host", "did you mean docker.host?"),
+    ] {
+        let named = found.iter().filter(|(found, _)| found == key).collect::<Vec<_>>();
+        assert_eq!(named.len(), 1, "{key}: {found:#?}");
+        assert!(named[0].1.contains(problem), "{key}: {named:?}");
+    }
+    assert_eq!(found.len(), 9, "{found:#?}");
+}
+
+#[test]
+fn a_fault_names_its_source_and_value_but_no_secret() {
+    let env =
+        [("SANDTREE_AUTH__ADMIN_KEY", "a b"), ("SANDTREE_STORE__URL", "postgres://u:hush@h/d")];
+    let text = load("", &env, Overrides::default()).unwrap_err().to_string();
+    assert!(text.contains("(environment SANDTREE_AUTH__ADMIN_KEY)"), "{text}");
+    assert!(text.contains("postgres://u:***@h/d"), "{text}");
+    assert!(!text.contains("a b") && !text.contains("hush"), "{text}");
+    let env = [("SANDTREE_AUTH__ADMIN_KEY", "very-secret")];
+    let config = load("", &env, Overrides::default()).unwrap();
+    assert!(
+        !config.effective().contains("very-secret")
+            && !format!("{config:?}").contains("very-secret")
+    );
+}
+
+#[test]
+fn a_profile_inherits_what_it_does_not_say_and_faults_are_told_once() {
+    let file = "[profiles.big]\nidle_timeout = \"never\"\n[profiles.big.env]\nEXTRA = \"1\"\n";
+    let env = [
+        ("SANDTREE_PROFILES__DEFAULT__IMAGE", "mine:1"),
+        ("SANDTREE_PROFILES__DEFAULT__ENV__Mixed", "case"),
+        ("SANDTREE_PROFILES__BIG__LIMITS__PIDS", "100"),
+    ];
+    let config = load(file, &env, Overrides::default()).unwrap();
+    let big = &config.profiles["big"];
+    assert_eq!((&*big.image, big.limits.pids, big.idle_timeout), ("mine:1", 100, Timeout::Never));
+    assert_eq!((&*big.env["EXTRA"], &*big.env["Mixed"]), ("1", "case"));
+    assert_eq!(&*config.profiles["small"].image, "sandtree/small:latest");
+    let found =
+        faults("[profiles.default]\nstop_grace = \"2h\"\n[profiles.big]\nuser = \"own\"\n", &[]);
+    assert_eq!(found.len(), 1, "{found:?}");
+}
+
+#[test]
+fn without_a_key_only_loopback_is_served() {
+    let open = [("SANDTREE_SERVER__LISTEN", "0.0.0.0:80")];
+    let found = faults("", &open);
+    assert!(found[0].0 == "server.listen" && found[0].1.contains("auth.admin_key"), "{found:?}");
+    let keyed = [open[0], ("SANDTREE_AUTH__ADMIN_KEY", "k")];
+    assert!(load("", &keyed, Overrides::default()).is_ok());
+    assert!(load("", &[("SANDTREE_SERVER__LISTEN", "[::1]:0")], Overrides::default()).is_ok());
+}
+
+#[test]
+fn lists_and_aliases_can_be_set_everywhere() {
+    let file = "[images]\naliases = { \"python:3.11-slim\" = \"sandtree/general:latest\" }\n";
+    let env = [("SANDTREE_SERVER__ALLOWED_ORIGINS", "https://a.example, http://localhost:5173")];
+    let config = load(file, &env, Overrides::default()).unwrap();
+    assert_eq!(&*config.docker.image_aliases["python:3.11-slim"], "sandtree/general:latest");
+    assert_eq!(config.server.allowed_origins.len(), 2);
+    for bad in ["https://a.example/", "a.example", "ftp://a", "*"] {
+        let found = faults("", &[("SANDTREE_SERVER__ALLOWED_ORIGINS", bad)]);
+        assert_eq!(found[0].0, "server.allowed_origins", "{bad}");
+    }
+}
+
+#[test]
+fn a_source_that_cannot_be_read_is_a_fault() {
+    assert!(faults("[server\n", &[])[0].1.starts_with("is not TOML"));
+    let missing = Overrides { file: Some("/nowhere/x.toml".into()), ..Overrides::default() };
+    let text = Config::load(&missing, []).unwrap_err().to_string();
+    assert!(text.starts_with("file /nowhere/x.toml: cannot be read"), "{text}");
+}
+
+#[test]
+fn a_section_in_place_of_a_value_and_the_reverse_are_told() {
+    let found = faults("server = 3\n", &[]);
+    assert!(
+        found.iter().any(|(key, problem)| key == "server" && problem.contains("is a section")),
+        "{found:?}"
+    );
+    let found = faults("[server.listen]\nport = 1\n", &[]);
+    assert_eq!(found.len(), 1, "{found:?}");
+}
+
+/// The built-in file is the documentation: each key has a comment with what is allowed,
+/// as the program checks it, and with its default.
+#[test]
+fn the_built_in_file_explains_every_key_as_it_is_checked() {
+    let mut leaves = Leaves::default();
+    leaves.add_toml(DEFAULT_TOML, &Source::BuiltIn, &mut Vec::new());
+    let mut reader = Reader::new(leaves, Vec::new());
+    Config::sections(&mut reader);
+    let known = reader.known().clone();
+    let mut section = String::new();
+    let mut comment = String::new();
+    let mut explained = std::collections::BTreeSet::new();
+    for line in DEFAULT_TOML.lines() {
+        if let Some(name) = line.strip_prefix('[') {
+            section = name.trim_end_matches(']').to_owned();
+        } else if let Some(text) = line.strip_prefix("# ") {
+            comment.push_str(text);
+            comment.push(' ');
+            continue;
+        } else if let Some((name, value)) = line.split_once(" = ") {
+            let key = Key::dotted(&format!("{section}.{name}"));
+            if !section.ends_with(".env") && section != "profiles.small" {
+                let allowed = &known[&key];
+                let words = format!("Allowed: {allowed}. Default: {value}. ");
+                assert!(comment.ends_with(&words), "{key}: {words}\n{comment}");
+            }
+            explained.insert(key);
+        }
+        comment.clear();
+    }
+    let small = Key::dotted("profiles.small");
+    for key in known.keys().filter(|key| !key.starts_with(&small)) {
+        assert!(explained.contains(key), "{key} is not in config/default.toml");
+    }
+}

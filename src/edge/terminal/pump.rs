@@ -1,0 +1,258 @@
+//! What flows between one viewer and its WebSocket.
+
+use std::convert::Infallible;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use bytes::{Bytes, BytesMut};
+use futures_util::{FutureExt, Sink, Stream, StreamExt};
+use sandtree_actors::TerminalItem;
+use sandtree_model::{Answer, ExitStatus};
+use serde::{Deserialize, Serialize};
+use tokio::sync::mpsc;
+use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
+use tokio_tungstenite::tungstenite::{Error, Message};
+use tokio_util::sync::CancellationToken;
+
+use crate::edge::idle::LastSeen;
+use crate::edge::process::signals;
+use crate::edge::websocket::{Ending, PING_EVERY, SILENCE_MAX, send, silent};
+
+/// Most bytes of output in one message.
+const OUTPUT_BYTES_MAX: usize = 64 * 1024;
+/// Answers to pings that wait for their turn; more are not answered.
+const PONGS_MAX: usize = 4;
+
+/// Where keystrokes go.
+pub(super) trait Keys {
+    /// Writes input; waits while the shell does not read.
+    fn write(&self, bytes: Bytes) -> impl Future<Output = Answer<()>> + Send;
+    /// Sets the size.
+    fn resize(&self, cols: u16, rows: u16) -> impl Future<Output = Answer<()>> + Send;
+}
+
+/// What a client may say.
+#[derive(Debug, PartialEq, Eq, Deserialize)]
+#[serde(tag = "type", rename_all = "snake_case", deny_unknown_fields)]
+enum Control {
+    Resize { cols: u16, rows: u16 },
+    Ping {},
+}
+
+/// What the server says.
+#[derive(Debug, Serialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+enum Said {
+    Ready {
+        offset: String,
+        fresh: bool,
+    },
+    Gap {
+        bytes: u64,
+    },
+    Exit {
+        code: i32,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        signal: Option<String>,
+    },
+    Pong,
+}
+
+impl Said {
+    fn exit(status: ExitStatus) -> Self {
+        Said::Exit { code: status.shell_code(), signal: signals::of_status(status) }
+    }
+
+    fn message(&self) -> Message {
+        // Numbers, booleans and texts: this cannot fail.
+        Message::text(serde_json::to_string(self).unwrap_or_default())
+    }
+}
+
+/// What both directions know of each other.
+struct Link {
+    heard: LastSeen,
+    /// The shell does not read, so nothing is read from the client either, and its
+    /// silence says nothing.
+    is_blocked: AtomicBool,
+}
+
+/// Carries bytes both ways until something ends it.
+pub(super) async fn run<S, R, I, K>(
+    sink: &mut S,
+    stream: &mut R,
+    items: I,
+    keys: &K,
+    shutdown: &CancellationToken,
+) -> Ending
+where
+    S: Sink<Message, Error = Error> + Unpin,
+    R: Stream<Item = Result<Message, Error>> + Unpin,
+    I: Stream<Item = TerminalItem> + Unpin,
+    K: Keys,
+{
+    let link = Link { heard: LastSeen::now(), is_blocked: AtomicBool::new(false) };
+    let (pongs, wanted) = mpsc::channel(PONGS_MAX);
+    tokio::select! {
+        Err(ending) = outgoing(sink, items.fuse(), wanted, &link) => ending,
+        ending = incoming(stream, keys, pongs, &link) => ending,
+        () = shutdown.cancelled() => Ending::close(CloseCode::Away, "the server is ending"),
+    }
+}
+
+/// What comes next on the way to the client.
+enum Next {
+    Item(Option<TerminalItem>),
+    Ping,
+    Pong,
+}
+
+async fn outgoing<S, I>(
+    sink: &mut S,
+    mut items: I,
+    mut pongs: mpsc::Receiver<()>,
+    link: &Link,
+) -> Result<Infallible, Ending>
+where
+    S: Sink<Message, Error = Error> + Unpin,
+    I: Stream<Item = TerminalItem> + Unpin,
+{
+    let mut pings = tokio::time::interval(PING_EVERY);
+    let mut waiting = None;
+    loop {
+        let next = match waiting.take() {
+            Some(item) => Next::Item(Some(item)),
+            None => tokio::select! {
+                item = items.next() => Next::Item(item),
+                _ = pings.tick() => Next::Ping,
+                Some(()) = pongs.recv() => Next::Pong,
+            },
+        };
+        match next {
+            Next::Item(Some(TerminalItem::Bytes(bytes))) => {
+                let (bytes, next) = gather(bytes, &mut items);
+                waiting = next;
+                send_bytes(sink, bytes).await?;
+            }
+            Next::Item(item) => send_control(sink, item).await?,
+            Next::Ping if link.is_silent() => return Err(silent()),
+            Next::Ping => send(sink, Message::Ping(Bytes::new())).await?,
+            Next::Pong => send(sink, Said::Pong.message()).await?,
+        }
+    }
+}
+
+/// Tells of everything but output; the end of the shell or the sandbox is an ending.
+async fn send_control<S>(sink: &mut S, item: Option<TerminalItem>) -> Result<(), Ending>
+where
+    S: Sink<Message, Error = Error> + Unpin,
+{
+    let said = match item {
+        Some(TerminalItem::Ready { at, fresh }) => Said::Ready { offset: at.to_string(), fresh },
+        Some(TerminalItem::Gap { bytes }) => Said::Gap { bytes },
+        Some(TerminalItem::Exited(status)) => {
+            send(sink, Said::exit(status).message()).await?;
+            return Err(Ending::close(CloseCode::Normal, "the shell ended"));
+        }
+        Some(TerminalItem::Bytes(bytes)) => return send_bytes(sink, bytes).await,
+        None => return Err(Ending::close(CloseCode::Away, "the sandbox stopped")),
+    };
+    send(sink, said.message()).await
+}
+
+/// Adds what is there already, without waiting; and the first item that is not bytes.
+fn gather<I>(first: Bytes, items: &mut I) -> (Bytes, Option<TerminalItem>)
+where
+    I: Stream<Item = TerminalItem> + Unpin,
+{
+    let mut more = match items.next().now_or_never() {
+        Some(Some(TerminalItem::Bytes(second)))
+            if first.len() + second.len() <= OUTPUT_BYTES_MAX =>
+        {
+            let mut both = BytesMut::with_capacity(OUTPUT_BYTES_MAX);
+            both.extend_from_slice(&first);
+            both.extend_from_slice(&second);
+            both
+        }
+        Some(next) => return (first, next),
+        None => return (first, None),
+    };
+    loop {
+        match items.next().now_or_never() {
+            Some(Some(TerminalItem::Bytes(next)))
+                if more.len() + next.len() <= OUTPUT_BYTES_MAX =>
+            {
+                more.extend_from_slice(&next);
+            }
+            Some(next) => return (more.freeze(), next),
+            None => return (more.freeze(), None),
+        }
+    }
+}
+
+async fn send_bytes<S>(sink: &mut S, mut bytes: Bytes) -> Result<(), Ending>
+where
+    S: Sink<Message, Error = Error> + Unpin,
+{
+    while bytes.len() > OUTPUT_BYTES_MAX {
+        send(sink, Message::Binary(bytes.split_to(OUTPUT_BYTES_MAX))).await?;
+    }
+    send(sink, Message::Binary(bytes)).await
+}
+
+async fn incoming<R, K>(stream: &mut R, keys: &K, pongs: mpsc::Sender<()>, link: &Link) -> Ending
+where
+    R: Stream<Item = Result<Message, Error>> + Unpin,
+    K: Keys,
+{
+    while let Some(message) = stream.next().await {
+        link.heard.touch();
+        let typed = match message {
+            Ok(Message::Binary(bytes)) => link.blocked_while(keys.write(bytes)).await,
+            Ok(Message::Text(text)) => match control(&text) {
+                Ok(Control::Resize { cols, rows }) => {
+                    link.blocked_while(keys.resize(cols, rows)).await
+                }
+                Ok(Control::Ping {}) => {
+                    // When many wait already, this one is not missed.
+                    let _ = pongs.try_send(());
+                    Ok(())
+                }
+                Err(ending) => return ending,
+            },
+            // The library answers pings by itself.
+            Ok(Message::Ping(_) | Message::Pong(_) | Message::Frame(_)) => Ok(()),
+            Ok(Message::Close(_)) => return Ending::Gone,
+            Err(error) => return Ending::of(&error),
+        };
+        if let Err(failure) = typed {
+            return Ending::close(CloseCode::Error, failure.to_string());
+        }
+    }
+    Ending::Gone
+}
+
+impl Link {
+    async fn blocked_while<T>(&self, work: impl Future<Output = T>) -> T {
+        self.is_blocked.store(true, Ordering::Relaxed);
+        let done = work.await;
+        self.is_blocked.store(false, Ordering::Relaxed);
+        self.heard.touch();
+        done
+    }
+
+    fn is_silent(&self) -> bool {
+        !self.is_blocked.load(Ordering::Relaxed) && self.heard.silence() >= SILENCE_MAX
+    }
+}
+
+fn control(text: &str) -> Result<Control, Ending> {
+    serde_json::from_str(text).map_err(|_| {
+        Ending::close(
+            CloseCode::Unsupported,
+            r#"text must be {"type":"resize","cols":80,"rows":24} or {"type":"ping"}; keystrokes are binary"#,
+        )
+    })
+}
+
+#[cfg(test)]
+mod tests;
