@@ -18,7 +18,7 @@ endif
 # In CI, a lock file that does not match Cargo.toml is an error.
 LOCKED := $(if $(CI),--locked)
 
-.PHONY: help run test check fmt bench images engine tools clean
+.PHONY: help run test check docs fmt bench images engine tools clean
 
 help: ## Print this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -34,14 +34,17 @@ test: images ## Set everything up and run all tests
 
 check: tools ## Check format, lints, documentation, licences and scripts
 	cargo fmt --all --check
-	cargo clippy --workspace --all-targets $(LOCKED) -- -D warnings
-	RUSTDOCFLAGS=-Dwarnings cargo doc --workspace --no-deps $(LOCKED)
+	SANDTREE_SKIP_INIT=1 cargo clippy --workspace --all-targets $(LOCKED) -- -D warnings
+	SANDTREE_SKIP_INIT=1 RUSTDOCFLAGS=-Dwarnings cargo doc --workspace --no-deps $(LOCKED)
 	@if ! cargo deny --version >/dev/null 2>&1; then echo 'cargo-deny is not installed: licences and advisories are not checked'; \
 	else cargo deny check bans licenses sources || exit 1; \
 		if timeout 60 cargo deny fetch db 2>/dev/null; then cargo deny check --disable-fetch advisories; \
 		else echo 'the advisory database cannot be reached: advisories are not checked'; fi; fi
 	@if command -v shellcheck >/dev/null; then git grep -lE '^#!.*\bbash$$' | xargs -t shellcheck; \
 	else echo 'shellcheck is not installed: scripts are not checked'; fi
+
+docs: ## Generate docs/LIFECYCLE.md from its table
+	SANDTREE_WRITE_DOCS=1 cargo test --quiet --package sandtree-model --lib lifecycle
 
 fmt: ## Format the code
 	cargo fmt --all

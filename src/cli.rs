@@ -83,11 +83,11 @@ impl Settings {
 #[derive(Debug, thiserror::Error)]
 pub enum Failed {
     /// Anything that has no code of its own.
-    #[error("{0}")]
-    Other(#[source] Box<dyn std::error::Error + Send + Sync>),
+    #[error(transparent)]
+    Other(Box<dyn std::error::Error + Send + Sync>),
     /// The configuration is wrong.
     #[error("the configuration is wrong:\n{0}")]
-    Config(#[from] Faults),
+    Config(Faults),
     /// The data directory cannot be used.
     #[error(transparent)]
     DataDir(#[from] crate::data_dir::DataDirError),
@@ -138,9 +138,9 @@ pub fn run() -> ExitCode {
 
 fn dispatch(command: Command) -> Result<(), Failed> {
     match command {
-        Command::Serve(settings) => serve::serve(settings.load()?),
+        Command::Serve(settings) => serve::serve(settings.load().map_err(Failed::Config)?),
         Command::Config(ConfigCommand::Check(settings)) => {
-            print(&settings.load()?.effective());
+            print(&settings.load().map_err(Failed::Config)?.effective());
             Ok(())
         }
         Command::Openapi => {

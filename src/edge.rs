@@ -34,6 +34,8 @@ pub mod reply;
 pub mod router;
 pub mod stats;
 pub mod terminal;
+#[cfg(test)]
+pub(crate) mod testing;
 pub mod time;
 pub mod websocket;
 

@@ -1,5 +1,7 @@
 //! Log lines, to standard error.
 
+use std::io::IsTerminal as _;
+
 use tracing_subscriber::filter::Targets;
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::{SubscriberInitExt as _, TryInitError};
@@ -19,7 +21,9 @@ pub fn install(log: &Log) -> Result<(), TryInitError> {
         let lines = tracing_subscriber::fmt::layer().json().flatten_event(true);
         registry.with(lines.with_writer(std::io::stderr)).try_init()
     } else {
-        let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
+        let colours = std::io::stderr().is_terminal();
+        let lines = tracing_subscriber::fmt::layer().with_ansi(colours);
+        let lines = lines.with_writer(std::io::stderr);
         registry.with(lines).try_init()
     }
 }

@@ -251,7 +251,7 @@ impl State {
         let cancel = CancellationToken::new();
         let (principal, reason) = match &asked {
             Some(asked) => (asked.by.name.clone(), asked.reason.clone()),
-            None => ("server".into(), "taking stock".into()),
+            None => ("server".into(), self.live.row().reason.clone()),
         };
         let work = Work {
             context: Arc::clone(&self.context),

@@ -88,6 +88,9 @@ async fn build_tree(
             "the store belongs to another data directory: nothing is adopted or swept"
         );
     }
+    if crate::init::PROGRAM.is_empty() {
+        tracing::error!("this build has no init in it: no sandbox will start");
+    }
     let init = data_dir.install("init", crate::init::PROGRAM)?;
     let settings = config.tree_settings(instance.clone(), is_ours, init);
     let engine = Docker::connect(docker(config, instance)).map_err(other)?;

@@ -189,6 +189,20 @@ fn not_started(error: &StartError) -> (String, i32) {
     (format!("{}\n", error.what), code)
 }
 
+/// A command of the tests: says what it was given, then nothing for ever.
+#[cfg(test)]
+struct Script(std::collections::VecDeque<Answer<ExecOutput>>);
+
+#[cfg(test)]
+impl Says for Script {
+    async fn next(&mut self) -> Answer<ExecOutput> {
+        match self.0.pop_front() {
+            Some(output) => output,
+            None => std::future::pending().await,
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -239,19 +253,5 @@ mod tests {
         let error = |errno| StartError { errno, what: "nope: no such file".into() };
         assert_eq!(not_started(&error(ENOENT)), ("nope: no such file\n".to_owned(), 127));
         assert_eq!(not_started(&error(13)).1, 126);
-    }
-}
-
-/// A command of the tests: says what it was given, then nothing for ever.
-#[cfg(test)]
-struct Script(std::collections::VecDeque<Answer<ExecOutput>>);
-
-#[cfg(test)]
-impl Says for Script {
-    async fn next(&mut self) -> Answer<ExecOutput> {
-        match self.0.pop_front() {
-            Some(output) => output,
-            None => std::future::pending().await,
-        }
     }
 }

@@ -17,3 +17,6 @@ pub const TEXT: &str = include_str!("openapi.json");
 pub async fn document(_call: Call) -> Answered {
     Ok(reply::typed(reply::bytes(StatusCode::OK, TEXT), "application/json"))
 }
+
+#[cfg(test)]
+mod tests;

@@ -213,3 +213,6 @@ fn ending() -> Problem {
 fn invalid(field: &'static str, problem: impl Into<Box<str>>) -> Problem {
     Refusal::invalid(field, problem).into()
 }
+
+#[cfg(test)]
+mod tests;

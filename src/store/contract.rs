@@ -218,12 +218,7 @@ pub(super) async fn a_refused_write_does_not_disturb_the_others(store: &impl Sto
 
 pub(super) async fn a_move_changes_what_it_names(store: &impl Store) {
     let before = made(store, new(1)).await;
-    let container = Container {
-        id: "abc".into(),
-        made_with: "print".into(),
-        started_at: 7,
-        token_sha256: "00".into(),
-    };
+    let container = Container { id: "abc".into(), made_with: "print".into(), started_at: 7 };
     let start = MoveWrite {
         target: Some(Target::Running),
         container: Some(Some(container.clone())),

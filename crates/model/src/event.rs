@@ -31,10 +31,7 @@ impl FromStr for EventId {
         let parse = |part: &str| part.parse::<u64>().ok();
         text.split_once('.')
             .and_then(|(generation, number)| {
-                Some(Self {
-                    generation: parse(generation)?,
-                    number: parse(number)?,
-                })
+                Some(Self { generation: parse(generation)?, number: parse(number)? })
             })
             .ok_or_else(|| "must be an id that this server sent, like \"3.0\"".to_owned())
     }

@@ -28,10 +28,7 @@ fn is_chosen(text: &str) -> bool {
 }
 
 fn is_opaque(text: &str) -> bool {
-    text.len() == UID_CHARS
-        && text
-            .bytes()
-            .all(|c| c.is_ascii_lowercase() || c.is_ascii_digit())
+    text.len() == UID_CHARS && text.bytes().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit())
 }
 
 macro_rules! text_id {
@@ -139,10 +136,7 @@ impl Principal {
     /// Never: the text is a valid id.
     #[must_use]
     pub fn of_default_tenant(name: &str) -> Self {
-        Self {
-            tenant: "default".parse().expect("a valid id"),
-            name: name.into(),
-        }
+        Self { tenant: "default".parse().expect("a valid id"), name: name.into() }
     }
 }
 
@@ -165,11 +159,7 @@ mod tests {
     #[test]
     fn uids_are_twenty_characters() {
         assert!("abcdefghij0123456789".parse::<ProjectUid>().is_ok());
-        for bad in [
-            "abcdefghij012345678",
-            "abcdefghij01234567890",
-            "abcdefghij-123456789",
-        ] {
+        for bad in ["abcdefghij012345678", "abcdefghij01234567890", "abcdefghij-123456789"] {
             assert!(bad.parse::<ProjectUid>().is_err(), "{bad}");
         }
     }
@@ -177,11 +167,6 @@ mod tests {
     #[test]
     fn deserialising_checks_too() {
         assert!(serde_json::from_str::<ProjectId>("\"a b\"").is_err());
-        assert_eq!(
-            serde_json::from_str::<ProjectId>("\"ab\"")
-                .unwrap()
-                .as_str(),
-            "ab"
-        );
+        assert_eq!(serde_json::from_str::<ProjectId>("\"ab\"").unwrap().as_str(), "ab");
     }
 }

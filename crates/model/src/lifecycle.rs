@@ -210,10 +210,7 @@ impl Phase {
     /// Whether a container may exist that has init in it, running or frozen.
     #[must_use]
     pub const fn is_live(self) -> bool {
-        matches!(
-            self,
-            Phase::Running | Phase::Pausing | Phase::Paused | Phase::Resuming
-        )
+        matches!(self, Phase::Running | Phase::Pausing | Phase::Paused | Phase::Resuming)
     }
 }
 
@@ -290,16 +287,10 @@ mod tests {
     fn words_are_read_back() {
         for phase in Phase::ALL {
             assert_eq!(phase.as_str().parse(), Ok(*phase));
-            assert_eq!(
-                serde_json::to_string(phase).unwrap(),
-                format!("\"{phase}\"")
-            );
+            assert_eq!(serde_json::to_string(phase).unwrap(), format!("\"{phase}\""));
         }
         for target in Target::ALL {
-            assert_eq!(
-                serde_json::to_string(target).unwrap(),
-                format!("\"{target}\"")
-            );
+            assert_eq!(serde_json::to_string(target).unwrap(), format!("\"{target}\""));
         }
         assert_eq!("asleep".parse::<Phase>(), Err(UnknownWord));
     }

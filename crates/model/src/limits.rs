@@ -74,21 +74,11 @@ impl Limits {
     ///
     /// The first limit that is outside its range.
     pub fn check(&self) -> Result<(), OutOfRange> {
-        let values = [
-            self.memory_bytes,
-            self.cpu_millis,
-            self.pids,
-            self.tmp_bytes,
-        ];
+        let values = [self.memory_bytes, self.cpu_millis, self.pids, self.tmp_bytes];
         for ((field, range), value) in RANGES.into_iter().zip(values) {
             if !range.contains(&value) {
                 let (min, max) = range.into_inner();
-                return Err(OutOfRange {
-                    field,
-                    value,
-                    min,
-                    max,
-                });
+                return Err(OutOfRange { field, value, min, max });
             }
         }
         Ok(())
@@ -99,40 +89,22 @@ impl Limits {
 mod tests {
     use super::*;
 
-    const SMALL: Limits = Limits {
-        memory_bytes: 64 * MIB,
-        cpu_millis: 500,
-        pids: 64,
-        tmp_bytes: 8 * MIB,
-    };
+    const SMALL: Limits =
+        Limits { memory_bytes: 64 * MIB, cpu_millis: 500, pids: 64, tmp_bytes: 8 * MIB };
 
     #[test]
     fn a_limit_outside_its_range_is_named() {
         assert_eq!(SMALL.check(), Ok(()));
-        let none = SMALL.with(LimitsPatch {
-            pids: Some(0),
-            ..LimitsPatch::default()
-        });
+        let none = SMALL.with(LimitsPatch { pids: Some(0), ..LimitsPatch::default() });
         assert_eq!(none.check().unwrap_err().field, "pids");
-        let vast = SMALL.with(LimitsPatch {
-            memory_bytes: Some(u64::MAX),
-            ..LimitsPatch::default()
-        });
+        let vast =
+            SMALL.with(LimitsPatch { memory_bytes: Some(u64::MAX), ..LimitsPatch::default() });
         assert_eq!(vast.check().unwrap_err().field, "memory_bytes");
     }
 
     #[test]
     fn a_patch_changes_what_it_names() {
-        let more = SMALL.with(LimitsPatch {
-            cpu_millis: Some(2000),
-            ..LimitsPatch::default()
-        });
-        assert_eq!(
-            more,
-            Limits {
-                cpu_millis: 2000,
-                ..SMALL
-            }
-        );
+        let more = SMALL.with(LimitsPatch { cpu_millis: Some(2000), ..LimitsPatch::default() });
+        assert_eq!(more, Limits { cpu_millis: 2000, ..SMALL });
     }
 }

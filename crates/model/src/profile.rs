@@ -143,10 +143,7 @@ mod tests {
     #[test]
     fn a_user_is_own_or_two_numbers() {
         assert_eq!(User::try_from("own".to_owned()), Ok(User::Own));
-        let nobody = User::Fixed {
-            uid: 65534,
-            gid: 65534,
-        };
+        let nobody = User::Fixed { uid: 65534, gid: 65534 };
         assert_eq!(User::try_from("65534:65534".to_owned()), Ok(nobody));
         for bad in ["root", "1000", "-1:0", "a:b", "1:2:3"] {
             assert!(User::try_from(bad.to_owned()).is_err(), "{bad}");
@@ -156,10 +153,7 @@ mod tests {
     #[test]
     fn privileged_words_do_not_exist() {
         for word in ["SYS_ADMIN", "NET_ADMIN", "ALL"] {
-            assert!(
-                serde_json::from_str::<Capability>(&format!("\"{word}\"")).is_err(),
-                "{word}"
-            );
+            assert!(serde_json::from_str::<Capability>(&format!("\"{word}\"")).is_err(), "{word}");
         }
         assert!(serde_json::from_str::<Network>("\"host\"").is_err());
     }

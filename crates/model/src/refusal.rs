@@ -125,10 +125,7 @@ impl Refusal {
     /// A field has a value that cannot be used.
     #[must_use]
     pub fn invalid(field: impl Into<Box<str>>, problem: impl Into<Box<str>>) -> Self {
-        Refusal::Invalid {
-            field: field.into(),
-            problem: problem.into(),
-        }
+        Refusal::Invalid { field: field.into(), problem: problem.into() }
     }
 }
 

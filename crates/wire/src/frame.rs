@@ -200,10 +200,7 @@ where
     }
     buffer.resize(bytes, 0);
     reader.read_exact(buffer).await?;
-    Ok(Frame {
-        kind,
-        payload: buffer,
-    })
+    Ok(Frame { kind, payload: buffer })
 }
 
 /// Reads one frame that has to be a message.
@@ -227,9 +224,7 @@ where
 pub fn header(kind: Kind, bytes: usize) -> Result<[u8; 5], FrameError> {
     let limit = kind.bytes_max();
     let length = u32::try_from(bytes).ok().filter(|_| bytes <= limit);
-    let length = length
-        .ok_or(FrameError::TooLong { bytes, limit })?
-        .to_le_bytes();
+    let length = length.ok_or(FrameError::TooLong { bytes, limit })?.to_le_bytes();
     Ok([kind as u8, length[0], length[1], length[2], length[3]])
 }
 
@@ -251,11 +246,8 @@ where
     W: AsyncWrite + Unpin,
 {
     let header = header(kind, payload[0].len() + payload[1].len())?;
-    let mut pieces = [
-        io::IoSlice::new(&header),
-        io::IoSlice::new(payload[0]),
-        io::IoSlice::new(payload[1]),
-    ];
+    let mut pieces =
+        [io::IoSlice::new(&header), io::IoSlice::new(payload[0]), io::IoSlice::new(payload[1])];
     let mut rest = &mut pieces[..];
     while rest.iter().any(|piece| !piece.is_empty()) {
         let written = writer.write_vectored(rest).await?;

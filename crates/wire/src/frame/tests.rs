@@ -4,10 +4,7 @@ use super::*;
 use crate::message::{ExecEvent, ExitStatus};
 
 fn block_on<F: Future>(future: F) -> F::Output {
-    tokio::runtime::Builder::new_current_thread()
-        .build()
-        .unwrap()
-        .block_on(future)
+    tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(future)
 }
 
 fn read_all(mut bytes: &[u8]) -> Result<Vec<(Kind, Vec<u8>)>, FrameError> {
@@ -25,40 +22,21 @@ fn read_all(mut bytes: &[u8]) -> Result<Vec<(Kind, Vec<u8>)>, FrameError> {
 
 #[test]
 fn frames_come_out_as_they_went_in() {
-    let head = RecordHead {
-        offset: 7,
-        at: 8,
-        stream: 2,
-    };
-    let status = ExecEvent::Exited {
-        status: ExitStatus::Code(3),
-        timed_out: false,
-    };
+    let head = RecordHead { offset: 7, at: 8, stream: 2 };
+    let status = ExecEvent::Exited { status: ExitStatus::Code(3), timed_out: false };
     let mut bytes = Vec::new();
     block_on(async {
-        write_frame(&mut bytes, Kind::Data, [b"ab", b"cd"])
-            .await
-            .unwrap();
-        write_frame(&mut bytes, Kind::End, [&[], &[]])
-            .await
-            .unwrap();
-        write_frame(&mut bytes, Kind::Record, [&head.to_bytes(), b"log"])
-            .await
-            .unwrap();
+        write_frame(&mut bytes, Kind::Data, [b"ab", b"cd"]).await.unwrap();
+        write_frame(&mut bytes, Kind::End, [&[], &[]]).await.unwrap();
+        write_frame(&mut bytes, Kind::Record, [&head.to_bytes(), b"log"]).await.unwrap();
         write_message(&mut bytes, &status).await.unwrap();
     });
     let frames = read_all(&bytes).unwrap();
     assert_eq!(frames[0], (Kind::Data, b"abcd".to_vec()));
     assert_eq!(frames[1], (Kind::End, vec![]));
-    let record = Frame {
-        kind: frames[2].0,
-        payload: &frames[2].1,
-    };
+    let record = Frame { kind: frames[2].0, payload: &frames[2].1 };
     assert_eq!(record.record().unwrap(), (head, &b"log"[..]));
-    let message = Frame {
-        kind: frames[3].0,
-        payload: &frames[3].1,
-    };
+    let message = Frame { kind: frames[3].0, payload: &frames[3].1 };
     assert_eq!(message.message::<ExecEvent>().unwrap(), status);
 }
 
@@ -69,9 +47,7 @@ fn a_length_above_the_limit_allocates_nothing() {
         bytes.extend(u32::MAX.to_le_bytes());
         let mut buffer = Vec::new();
         let read = block_on(async {
-            read_frame(&mut bytes.as_slice(), &mut buffer)
-                .await
-                .map(|frame| frame.kind)
+            read_frame(&mut bytes.as_slice(), &mut buffer).await.map(|frame| frame.kind)
         });
         assert!(matches!(read, Err(FrameError::TooLong { .. })), "{kind}");
         assert_eq!(buffer.capacity(), 0, "{kind}");
