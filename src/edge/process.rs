@@ -157,6 +157,8 @@ pub fn document(view: &ProcessView) -> Value {
 }
 
 #[cfg(test)]
+mod over_http;
+#[cfg(test)]
 mod tests {
     use sandtree_model::{ExitStatus, ProcessRecord};
 
