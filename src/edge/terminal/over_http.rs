@@ -42,9 +42,9 @@ async fn connect(edge: &Edge, query: &str) -> Result<Socket, Error> {
 async fn next(socket: &mut Socket) -> Message {
     loop {
         let message = timeout(Duration::from_secs(10), socket.next()).await.unwrap();
-        match message.unwrap().unwrap() {
-            Message::Ping(_) | Message::Pong(_) => {}
-            message => return message,
+        let message = message.unwrap().unwrap();
+        if !message.is_ping() && !message.is_pong() {
+            return message;
         }
     }
 }
