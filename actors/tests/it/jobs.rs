@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
-use sandtree_actors::{ExecOutput, LogItem, TerminalItem, ViewRequest, Viewer};
+use sandtree_actors::{ExecOutput, LogItem, ProcessState, TerminalItem, ViewRequest, Viewer};
 use sandtree_model::durations::Span;
 use sandtree_model::process::WhenFull;
 use sandtree_model::{ExitStatus, ProcessSpec, RestartPolicy};
@@ -217,7 +217,12 @@ async fn a_process_that_fails_is_started_again_if_that_was_asked_for() {
     init.end(Job::Process, sandtree_wire::ExitStatus::Code(0));
     until("the process to have ended well", async || {
         let process = tree.get("demo").await.expect("it").process.expect("a process");
-        process.record.ended.is_some_and(|(status, _)| status.is_success())
+        process.state == ProcessState::Ended(ExitStatus::Code(0))
+    })
+    .await;
+    until("its end to be recorded", async || {
+        let record = world.store.row(&view.project.uid).process.expect("a record");
+        !record.wanted && record.ended.is_some_and(|(status, _)| status.is_success())
     })
     .await;
 }

@@ -83,6 +83,15 @@ fn every_kind_of_problem_is_described() {
     assert_eq!(described, known.iter().map(String::as_str).collect());
 }
 
+/// `docs/API.md` lists them for people.
+#[test]
+fn every_kind_of_problem_is_explained() {
+    let page = include_str!("../../../docs/API.md");
+    for kind in kinds::ALL {
+        assert!(page.contains(&format!("`{}`", kind.slug)), "{} is not in docs/API.md", kind.slug);
+    }
+}
+
 #[tokio::test]
 async fn what_is_answered_is_what_is_described() {
     let edge = Edge::open().await;
