@@ -2,7 +2,6 @@ use std::io::{BufRead as _, BufReader};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::process::{Command, Stdio};
-use std::time::Instant;
 
 use sandtree_actors::ports::Filter;
 use sandtree_model::Move;
