@@ -1,0 +1,50 @@
+//! A command that does nothing, from the request to its exit code.
+
+use anyhow::ensure;
+use tokio::time::Instant;
+
+use crate::docker::Docker;
+use crate::server::{Project, Server};
+use crate::table::{Row, Samples, Table, Verdict, ratio, times};
+
+/// Rounds; each has one command through Docker and several through the server.
+const ROUNDS: usize = 40;
+/// Commands through the server in one round.
+const OURS_PER_ROUND: usize = 10;
+/// How many times faster than Docker's it is to be, at p50.
+const TIMES_FASTER_MIN: f64 = 20.0;
+
+pub(crate) async fn measure(
+    server: &mut Server,
+    docker: &mut Docker,
+    project: &Project,
+    table: &mut Table,
+) -> anyhow::Result<()> {
+    let (mut ours, mut theirs) = (Samples::default(), Samples::default());
+    // The first round is not counted: it pays for what is made once.
+    for round in 0..=ROUNDS {
+        for _ in 0..OURS_PER_ROUND {
+            let began = Instant::now();
+            server.exec(&project.id, &["true"]).await?;
+            if round > 0 {
+                ours.add(began.elapsed());
+            }
+        }
+        let began = Instant::now();
+        let done = docker.exec(&project.container, &["true"]).await?;
+        ensure!(done.exit_code == 0, "Docker's `true` ended with {}", done.exit_code);
+        if round > 0 {
+            theirs.add(began.elapsed());
+        }
+    }
+    let faster = ratio(theirs.p50(), ours.p50());
+    table.add(Row {
+        what: "exec of `true`".into(),
+        budget: format!("{TIMES_FASTER_MIN} times faster"),
+        ours: times(&ours),
+        docker: times(&theirs),
+        ratio: format!("{faster:.1} times faster"),
+        verdict: Verdict::of(faster >= TIMES_FASTER_MIN),
+    });
+    Ok(())
+}

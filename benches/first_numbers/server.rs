@@ -1,0 +1,97 @@
+//! The server under test, and what is asked of it.
+
+use std::path::Path;
+use std::process::Stdio;
+use std::time::Duration;
+
+use anyhow::{Context as _, ensure};
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+use tokio::io::{AsyncBufReadExt as _, BufReader};
+use tokio::process::{Child, Command};
+use tokio::time::timeout;
+
+use crate::docker::Docker;
+use crate::http::Http;
+
+/// Longest time until the server says where it listens.
+const START_MAX: Duration = Duration::from_secs(30);
+/// Longest time until it has ended.
+const END_MAX: Duration = Duration::from_secs(30);
+
+/// A server on a data directory of its own.
+pub(crate) struct Server {
+    pub(crate) http: Http,
+    pub(crate) address: String,
+    child: Child,
+    data: TempDir,
+}
+
+/// A project that runs.
+pub(crate) struct Project {
+    pub(crate) id: String,
+    pub(crate) container: String,
+}
+
+impl Server {
+    pub(crate) async fn start(docker: &Docker) -> anyhow::Result<Self> {
+        // On a real disk: on a temporary file system, a durable write costs nothing.
+        let data = TempDir::with_prefix_in("bench-", env!("CARGO_TARGET_TMPDIR"))?;
+        let names = std::env::vars_os().map(|(name, _)| name);
+        let ours = names.filter(|name| name.as_encoded_bytes().starts_with(b"SANDTREE_"));
+        let mut command = Command::new(env!("CARGO_BIN_EXE_sandtree"));
+        ours.for_each(|name| drop(command.env_remove(name)));
+        let mut child = command
+            .args(["serve", "--listen", "127.0.0.1:0", "--data-dir"])
+            .arg(data.path())
+            .env("SANDTREE_DOCKER__HOST", docker.host())
+            .env("SANDTREE_LOG__LEVEL", "warn")
+            .stdout(Stdio::piped())
+            .kill_on_drop(true)
+            .spawn()
+            .context("starting the server")?;
+        let mut line = String::new();
+        let mut stdout = BufReader::new(child.stdout.take().context("the server has no output")?);
+        timeout(START_MAX, stdout.read_line(&mut line)).await.context("the server is silent")??;
+        let address = line.trim().strip_prefix("http://").context("the server did not start")?;
+        let http = Http::tcp(address).await?;
+        Ok(Self { http, address: address.to_owned(), child, data })
+    }
+
+    /// Creates a project of the small profile that runs when this returns.
+    pub(crate) async fn create(&mut self, id: &str) -> anyhow::Result<Project> {
+        let body = json!({ "id": id, "profile": "small", "start": true });
+        let made = self.http.post("/v1/projects", &body).await?;
+        let container = made["sandbox"]["container_id"].as_str().context("no container")?;
+        Ok(Project { id: id.to_owned(), container: container.to_owned() })
+    }
+
+    /// Runs a command and answers the document of its end.
+    pub(crate) async fn exec(&mut self, id: &str, argv: &[&str]) -> anyhow::Result<Value> {
+        let path = format!("/v1/projects/{id}/exec");
+        let done = self.http.post(&path, &json!({ "argv": argv })).await?;
+        ensure!(done["exit_code"] == 0, "{argv:?} ended with {done}");
+        Ok(done)
+    }
+
+    pub(crate) async fn delete(&mut self, id: &str) -> anyhow::Result<()> {
+        self.http.delete(&format!("/v1/projects/{id}")).await
+    }
+
+    /// A directory of the bench's own on the same file system as the server's data.
+    pub(crate) fn scratch(&self) -> anyhow::Result<TempDir> {
+        let parent = self.data.path().parent().unwrap_or(Path::new("/"));
+        Ok(TempDir::with_prefix_in("bench-", parent)?)
+    }
+
+    /// Ends the server and removes whatever it made.
+    pub(crate) async fn end(mut self) -> anyhow::Result<()> {
+        let instance = std::fs::read_to_string(self.data.path().join("instance"))?;
+        let pid = self.child.id().and_then(|pid| i32::try_from(pid).ok()).and_then(Pid::from_raw);
+        pid.map_or(Ok(()), |pid| kill_process(pid, Signal::TERM))?;
+        timeout(END_MAX, self.child.wait()).await.context("the server does not end")??;
+        let mut docker = Docker::connect().await?;
+        docker.remove_labelled("sandtree.instance", instance.trim()).await
+    }
+}
