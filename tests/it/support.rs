@@ -133,11 +133,18 @@ impl Project {
         log.header("accept", "text/plain").send().await.expect(200).text()
     }
 
-    /// Waits until something answers on a port; its answer to `path`.
+    /// Waits until something listens on a port; its first answer to `path`.
     pub(crate) async fn preview(&self, port: u16, path: &str) -> Response {
         let path = format!("ports/{port}/{path}");
-        until(&format!("an answer at {path}"), async || self.get(&path).await.status != 502).await;
-        self.get(&path).await
+        let mut answer = None;
+        until(&format!("an answer at {path}"), async || {
+            let now = self.get(&path).await;
+            let is_there = now.status != 502;
+            answer = Some(now);
+            is_there
+        })
+        .await;
+        answer.expect("just seen")
     }
 
     /// Waits until commands work, as they do a moment after a restart of the server.

@@ -113,10 +113,11 @@ impl Terminal {
         within(SCREEN_MAX, "the terminal to be closed", async { while self.take().await {} }).await;
     }
 
-    /// The screen's text.
+    /// The screen's text; lines have no blanks at their ends.
     #[must_use]
     pub fn screen(&self) -> String {
-        self.parser.screen().contents()
+        let contents = self.parser.screen().contents();
+        contents.lines().map(str::trim_end).collect::<Vec<_>>().join("\n")
     }
 
     /// Everything that came, byte for byte.
