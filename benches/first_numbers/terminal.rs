@@ -46,7 +46,7 @@ pub(crate) async fn measure(
     project: &Project,
     table: &mut Table,
 ) -> anyhow::Result<()> {
-    let mut ours = Tty::Socket(open(server, project).await?);
+    let mut ours = Tty::Socket(Box::new(open(server, project).await?));
     let mut theirs = Tty::Docker(docker.shell(&project.container, &["/bin/sh"]).await?);
     let mut local = Local::open().map(|local| Tty::Local(Box::new(local))).ok();
     let mut samples: [Samples; 3] = Default::default();
@@ -93,7 +93,7 @@ pub(crate) async fn open(
 
 /// A terminal with a shell, however it is reached.
 enum Tty {
-    Socket(WebSocketStream<TcpStream>),
+    Socket(Box<WebSocketStream<TcpStream>>),
     Docker(TokioIo<Upgraded>),
     Local(Box<Local>),
 }
