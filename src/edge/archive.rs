@@ -1,9 +1,9 @@
 //! The workspace, or a directory of it, as one archive: out and in, as a stream.
 //!
 //! The archive is never in memory and never on disk as a whole. Packing and unpacking
-//! block, so each holds a thread; there are [`PLACES`] for them, and a client that
-//! stops reading or sending is given up. Unpacking is one write of the project's
-//! file-writer: other writes of the project wait until it is done.
+//! block, so each holds a thread; there are [`ARCHIVES_MAX`] places for them, and a
+//! client that stops reading or sending is given up. Unpacking is one write of the
+//! project's file-writer: other writes of the project wait until it is done.
 
 mod pipe;
 

@@ -204,6 +204,8 @@ impl Says for Script {
 }
 
 #[cfg(test)]
+mod over_http;
+#[cfg(test)]
 mod tests {
     use super::*;
 

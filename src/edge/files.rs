@@ -153,6 +153,8 @@ pub(super) fn parse_mode(field: &'static str, text: &str) -> Result<u32, Problem
 }
 
 #[cfg(test)]
+mod over_http;
+#[cfg(test)]
 mod tests {
     use super::*;
 

@@ -121,6 +121,8 @@ fn listening(dialled: Answer<Dialled>, port: u16) -> Result<Dialled, Problem> {
 }
 
 #[cfg(test)]
+mod over_http;
+#[cfg(test)]
 mod tests {
     use super::*;
 

@@ -122,7 +122,8 @@ fn spec(request: Request) -> Result<ProcessSpec, Problem> {
     })
 }
 
-/// The process as the API shows it, here and in a project's document.
+/// The process as the API shows it, here and in a project's document. Its environment
+/// is not shown: it may hold secrets.
 #[must_use]
 pub fn document(view: &ProcessView) -> Value {
     let record = &view.record;
@@ -149,13 +150,14 @@ pub fn document(view: &ProcessView) -> Value {
         "last_end": ended,
         "argv": record.spec.argv,
         "cwd": record.spec.cwd,
-        "env": record.spec.env,
         "restart": record.spec.restart,
         "stop_grace": record.spec.stop_grace,
         "when_full": record.spec.when_full,
     })
 }
 
+#[cfg(test)]
+mod over_http;
 #[cfg(test)]
 mod tests {
     use sandtree_model::{ExitStatus, ProcessRecord};

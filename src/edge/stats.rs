@@ -95,3 +95,6 @@ impl Document {
         self.execs = Some(stats.execs);
     }
 }
+
+#[cfg(test)]
+mod over_http;

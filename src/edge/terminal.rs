@@ -116,6 +116,8 @@ impl Keys for TerminalInput {
 }
 
 #[cfg(test)]
+mod over_http;
+#[cfg(test)]
 mod tests {
     use super::*;
 

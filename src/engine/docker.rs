@@ -53,8 +53,11 @@ pub const LOG_DIRECTIVE: &str = "bollard=info";
 pub const DEFAULT_HOST: &str = "unix:///var/run/docker.sock";
 /// Longest grace period that a stop can have: the daemon counts in an `int`.
 const GRACE_MAX: Duration = Duration::from_secs(24 * 3600);
-/// Attempts at a create while the name's last holder is being removed.
-const CREATE_ATTEMPTS: usize = 3;
+/// Attempts at a create while the name's last holder is being removed, or another
+/// create of the same sandbox is on its way.
+const CREATE_ATTEMPTS: u32 = 10;
+/// Pause after the first of them; grows with each.
+const CREATE_PAUSE: Duration = Duration::from_millis(20);
 /// Longest id of a container, in bytes; the daemon's have 64.
 const CONTAINER_ID_BYTES_MAX: usize = 128;
 /// Time between two looks at a container that is being removed.
@@ -259,13 +262,15 @@ impl Engine for Docker {
     }
 
     async fn create(&self, spec: &SandboxSpec) -> Result<Box<str>, EngineError> {
-        for _ in 0..CREATE_ATTEMPTS {
+        for attempt in 1..=CREATE_ATTEMPTS {
             if let Some(created) = self.try_create(spec).await? {
                 return Ok(created);
             }
             if let Some(taker) = self.taker(spec).await? {
                 return Ok(taker);
             }
+            // A name is taken a while before the container that takes it can be seen.
+            sleep(CREATE_PAUSE * attempt).await;
         }
         let name = container_name(&spec.sandbox);
         Err(EngineError::Refused(format!("the name {name} is taken again and again").into()))

@@ -11,15 +11,22 @@
 //! an end and says what it waited for.
 #![expect(clippy::missing_panics_doc, reason = "a test that cannot go on panics")]
 
+mod client;
 mod clock;
+pub mod docker;
 mod engine;
 mod init;
+mod proxy;
+mod server;
 mod store;
 mod wait;
 
+pub use client::{Call as HttpCall, Client, Lines, Response, ServerEvent, Sse, Terminal};
 pub use clock::TestClock;
 pub use engine::plan::{FaultPlan, Mischief, Op, Trouble, When};
 pub use engine::{Call, FakeEngine};
 pub use init::{FakeInit, InitTrouble};
+pub use proxy::EngineProxy;
+pub use server::{ServerSetup, TestServer};
 pub use store::{MemoryStore, StoreFault, StorePlan};
 pub use wait::{LONG, until, within};

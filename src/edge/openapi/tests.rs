@@ -98,8 +98,19 @@ async fn what_is_answered_is_what_is_described() {
     let project = edge.json("POST", "/v1/projects", r#"{"id": "a", "start": true}"#).await.json();
     let list = edge.json("GET", "/v1/projects", "").await.json();
     let ready = edge.json("GET", "/ready", "").await.json();
+    let process = r#"{"argv": ["serve"]}"#;
+    let process = edge.json("PUT", "/v1/projects/a/process", process).await.json();
+    let exec = edge.json("POST", "/v1/projects/a/exec", r#"{"argv": ["hang"], "timeout": "1ms"}"#);
+    let exec = exec.await.json();
+    let stats = edge.json("GET", "/v1/projects/a/stats", "").await.json();
+    let batch = r#"{"operations": [{"op": "mkdir", "path": "x"}]}"#;
+    let batch = edge.json("POST", "/v1/projects/a/files:batch", batch).await.json();
     let document = document();
     for (schema, answer) in [
+        ("Process", &process),
+        ("ExecResult", &exec),
+        ("Stats", &stats),
+        ("BatchResult", &batch),
         ("Project", &project),
         ("Sandbox", &project["sandbox"]),
         ("Limits", &project["limits"]),

@@ -222,32 +222,3 @@ async fn the_daemon_tells_what_it_is() {
     assert_eq!(warned, !facts.live_restore);
     bench.docker.ping().await.unwrap();
 }
-
-/// Not a check but a measurement: `cargo test -- --ignored --nocapture cost`.
-#[tokio::test]
-#[ignore = "prints times; nothing is asserted"]
-async fn the_cost_of_each_operation() {
-    let bench = Bench::new().await;
-    let mut sums = [0.0_f64; 5];
-    const ROUNDS: u32 = 20;
-    for _ in 0..ROUNDS {
-        let spec = bench.spec("");
-        let mut marks = vec![Instant::now()];
-        let container = bench.docker.create(&spec).await.unwrap();
-        marks.push(Instant::now());
-        bench.docker.start(&container).await.unwrap();
-        marks.push(Instant::now());
-        bench.docker.inspect(&spec.sandbox).await.unwrap();
-        marks.push(Instant::now());
-        bench.docker.stop(&container, Duration::from_secs(10)).await.unwrap();
-        marks.push(Instant::now());
-        bench.docker.remove(&container).await.unwrap();
-        marks.push(Instant::now());
-        for (sum, pair) in sums.iter_mut().zip(marks.windows(2)) {
-            *sum += (pair[1] - pair[0]).as_secs_f64() * 1000.0;
-        }
-    }
-    for (name, sum) in ["create", "start", "inspect", "stop", "remove"].iter().zip(sums) {
-        println!("{name}: {:.1} ms", sum / f64::from(ROUNDS));
-    }
-}

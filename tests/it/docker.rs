@@ -1,0 +1,18 @@
+//! Suites that start real containers.
+
+#[path = "docker/bad_input.rs"]
+mod bad_input;
+#[path = "docker/hostile_files.rs"]
+mod hostile_files;
+#[path = "docker/hostile_wire.rs"]
+mod hostile_wire;
+#[path = "docker/main_job.rs"]
+mod main_job;
+#[path = "docker/real_program.rs"]
+mod real_program;
+#[path = "docker/restart_and_engine.rs"]
+mod restart_and_engine;
+#[path = "docker/sandbox_floor.rs"]
+mod sandbox_floor;
+#[path = "docker/survival.rs"]
+mod survival;
