@@ -197,7 +197,12 @@ impl Config {
 
     /// What the tree needs of it.
     #[must_use]
-    pub fn tree_settings(&self, instance: InstanceId, is_owner: bool, init: PathBuf) -> TreeSettings {
+    pub fn tree_settings(
+        &self,
+        instance: InstanceId,
+        is_owner: bool,
+        init: PathBuf,
+    ) -> TreeSettings {
         let tree = &self.tree;
         TreeSettings {
             instance,

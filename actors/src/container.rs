@@ -350,6 +350,11 @@ impl State {
             // Also when the link was lost before: only now is it lost for good.
             let _ = self.project.cast(ProjectMsg::Down);
         }
+        let has_no_link = self.link.as_ref().is_none_or(|link| link.is_closed());
+        if phase == Phase::Running && has_no_link && self.is_settled {
+            // It was lost while the task was about to end.
+            self.settle();
+        }
         if phase == Phase::Deleted {
             for asked in self.queue.drain(..) {
                 let is_delete = matches!(asked.operation, Operation::Delete { .. });

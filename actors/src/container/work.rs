@@ -119,7 +119,8 @@ impl Work {
     async fn step(&self, row: &Project) -> Answer<Step> {
         match row.phase {
             Phase::Creating => self.create(row).await,
-            Phase::Starting => self.boot(row).await.map(|()| Step::Moved),
+            // Booted means linked and configured: nothing is left to look at.
+            Phase::Starting => self.boot(row).await.map(|()| Step::AtEnd),
             Phase::Running => self.check_running(row).await,
             Phase::Pausing => self.pause(row).await,
             Phase::Paused => self.check_paused(row).await,

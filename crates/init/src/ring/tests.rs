@@ -56,6 +56,9 @@ fn check_read(ring: &Ring, model: &Model, from: u64, bytes_max: usize) {
 }
 
 proptest! {
+    // Each case compares every kept byte after every step.
+    #![proptest_config(ProptestConfig::with_cases(48))]
+
     #[test]
     fn a_ring_holds_the_newest_bytes_of_everything_written(
         bytes in RING_BYTES_MIN..20_000,
