@@ -130,7 +130,7 @@ pub fn require_media(headers: &HeaderMap, allowed: &[&str]) -> Result<(), Proble
     Err(Problem::new(kinds::UNSUPPORTED_MEDIA, detail).at("Content-Type"))
 }
 
-/// Reads JSON text into a value; types with `deny_unknown_fields` refuse fields
+/// Reads a JSON object into a value; types with `deny_unknown_fields` refuse fields
 /// that they do not know.
 ///
 /// # Errors
@@ -138,6 +138,10 @@ pub fn require_media(headers: &HeaderMap, allowed: &[&str]) -> Result<(), Proble
 /// `malformed-body` for text that is not JSON, else `invalid-field` with the
 /// field's path, such as `limits.pids` or `files[2].path`.
 pub fn parse_json<T: DeserializeOwned>(text: &[u8]) -> Result<T, Problem> {
+    // Serde would fill a struct from an array as well, field by field without their names.
+    if text.trim_ascii_start().starts_with(b"[") {
+        return Err(Problem::new(kinds::INVALID_FIELD, "the body: must be an object, not an array"));
+    }
     let mut reader = serde_json::Deserializer::from_slice(text);
     let value = serde_path_to_error::deserialize(&mut reader).map_err(|error| {
         let path = error.path().to_string();
@@ -217,7 +221,10 @@ mod tests {
             let problem = parse_json::<Outer>(text.as_bytes()).unwrap_err();
             assert_eq!(problem.kind(), kinds::MALFORMED_BODY, "{text}");
         }
-        assert_eq!(parse_json::<Outer>(b"[]  ").unwrap_err().kind(), kinds::INVALID_FIELD);
+        for text in ["[]  ", " [null]", "[[]]"] {
+            let problem = parse_json::<Outer>(text.as_bytes()).unwrap_err();
+            assert_eq!(problem.kind(), kinds::INVALID_FIELD, "{text}");
+        }
     }
 
     #[tokio::test]
