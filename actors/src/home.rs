@@ -38,7 +38,7 @@ use crate::tasks::AbortOnDrop;
 const HELLO_TIMEOUT: Duration = Duration::from_secs(5);
 /// Most bytes of a hello.
 const HELLO_BYTES_MAX: usize = 512;
-/// Connections that have not said hello yet.
+/// Connections that have not said hello yet: of init, and of whatever else dials.
 const UNPROVEN_MAX: usize = 64;
 /// Notices of one init that the container actor has not taken yet.
 const NEWS_WAITING_MAX: usize = 16;
@@ -171,14 +171,18 @@ fn replace_file(path: &Path, content: &[u8], mode: u32) -> io::Result<()> {
 }
 
 async fn accept(listener: UnixListener, shared: Arc<Shared>) {
-    let unproven = Arc::new(tokio::sync::Semaphore::new(UNPROVEN_MAX));
+    let unproven = || Arc::new(tokio::sync::Semaphore::new(UNPROVEN_MAX));
+    // Init has places of its own, so that whatever else runs in the sandbox cannot keep
+    // it from dialling by holding connections open.
+    let (of_init, of_others) = (unproven(), unproven());
     let mut connections = JoinSet::new();
     loop {
         tokio::select! {
             accepted = listener.accept() => match accepted {
                 Ok((connection, _)) => {
                     // Beyond the limit a connection is dropped; init dials again.
-                    if let Ok(permit) = Arc::clone(&unproven).try_acquire_owned() {
+                    let places = if shared.is_init(&connection) { &of_init } else { &of_others };
+                    if let Ok(permit) = Arc::clone(places).try_acquire_owned() {
                         connections.spawn(greet(connection, Arc::clone(&shared), permit));
                     }
                 }
@@ -234,11 +238,16 @@ impl Shared {
         proven && hello.version >= OLDEST_VERSION && self.is_same_process(hello.role, connection)
     }
 
+    /// Whether it comes from the process that has proven to be init.
+    fn is_init(&self, connection: &UnixStream) -> bool {
+        let pid = peer_pid(connection);
+        pid != 0 && pid == self.init_pid.load(Ordering::Relaxed)
+    }
+
     /// Streams have to come from the process that the control connection came
     /// from. A pid of 0 means that this kernel cannot tell.
     fn is_same_process(&self, role: Role, connection: &UnixStream) -> bool {
-        let pid = connection.peer_cred().ok().and_then(|peer| peer.pid());
-        let pid = pid.and_then(|pid| u32::try_from(pid).ok()).unwrap_or(0);
+        let pid = peer_pid(connection);
         match role {
             Role::Control => {
                 self.init_pid.store(pid, Ordering::Relaxed);
@@ -247,6 +256,12 @@ impl Shared {
             Role::Stream(_) => pid == self.init_pid.load(Ordering::Relaxed),
         }
     }
+}
+
+/// The process at the other end; 0 when this kernel cannot tell.
+fn peer_pid(connection: &UnixStream) -> u32 {
+    let pid = connection.peer_cred().ok().and_then(|peer| peer.pid());
+    pid.and_then(|pid| u32::try_from(pid).ok()).unwrap_or(0)
 }
 
 async fn serve_control(mut connection: UnixStream, shared: Arc<Shared>, version: u16) {
