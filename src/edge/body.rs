@@ -140,7 +140,10 @@ pub fn require_media(headers: &HeaderMap, allowed: &[&str]) -> Result<(), Proble
 pub fn parse_json<T: DeserializeOwned>(text: &[u8]) -> Result<T, Problem> {
     // Serde would fill a struct from an array as well, field by field without their names.
     if text.trim_ascii_start().starts_with(b"[") {
-        return Err(Problem::new(kinds::INVALID_FIELD, "the body: must be an object, not an array"));
+        return Err(Problem::new(
+            kinds::INVALID_FIELD,
+            "the body: must be an object, not an array",
+        ));
     }
     let mut reader = serde_json::Deserializer::from_slice(text);
     let value = serde_path_to_error::deserialize(&mut reader).map_err(|error| {
