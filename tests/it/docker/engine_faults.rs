@@ -1,5 +1,6 @@
 //! An engine that goes away, and containers that change behind the server's back.
 
+use std::os::unix::net::UnixListener;
 use std::time::Duration;
 
 use hyper::Method;
@@ -78,6 +79,35 @@ async fn an_engine_that_is_away_is_waited_for_and_nothing_else_stops() {
     let new = Project::existing(&client, "new");
     assert_eq!(new.get("").await.status, 404, "a create that was refused left nothing");
     Project::create(&client, &body).await;
+}
+
+#[tokio::test]
+async fn an_engine_that_does_not_answer_holds_up_only_who_needs_it() {
+    let mut proxy = EngineProxy::start();
+    let setup = server().env("SANDTREE_DOCKER__HOST", proxy.host());
+    let server = setup.env("SANDTREE_DOCKER__REQUEST_TIMEOUT", "5s").start().await;
+    let client = server.client();
+    let up = Project::small(&client, "up").await;
+    let down = Project::create(&client, &json!({ "id": "down", "profile": "small" })).await;
+
+    proxy.cut();
+    let socket = proxy.host().trim_start_matches("unix://").to_owned();
+    // The kernel takes connections for it, and nobody answers.
+    let silent = UnixListener::bind(&socket).expect("a socket in the proxy's place");
+    let (start, ()) = tokio::join!(client.post_empty("/v1/projects/down/start"), async {
+        assert_eq!(up.sh("echo still here").await, "still here\n");
+        assert_eq!(up.show().await["phase"], "running");
+        up.write("slow.txt", "written while it was slow\n").await;
+        assert_eq!(down.get("tree").await.status, 200);
+    });
+    assert_eq!(start.expect(503).problem().0, "engine-away");
+
+    drop(silent);
+    std::fs::remove_file(&socket).expect("the socket in the proxy's place");
+    proxy.restore();
+    until("the server to be ready", async || client.get("/ready").await.status == 200).await;
+    assert_eq!(down.operate("start").await["phase"], "running");
+    assert_eq!(up.sh("cat slow.txt").await, "written while it was slow\n");
 }
 
 /// That the engine's absence is what is said, and that asking again is worth it.
