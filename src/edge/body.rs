@@ -18,6 +18,9 @@ pub struct Body(Mutex<Pieces>);
 /// across an `.await`, for which all of it has to be `Sync`.
 type Pieces = BoxStream<'static, Result<Bytes, warp::Error>>;
 
+/// Longest time in which a body that is read as a whole has to come.
+const READ_TIMEOUT: std::time::Duration = std::time::Duration::from_secs(60);
+
 /// Why a body ended before its end. Use it as a [`Problem`] while nothing is sent yet.
 #[derive(Debug, thiserror::Error)]
 pub enum BodyError {
@@ -27,13 +30,18 @@ pub enum BodyError {
     /// The client went away, or broke the protocol.
     #[error("the body ended early: {0}")]
     Broken(#[from] warp::Error),
+    /// Its announced bytes do not come; nobody waits for them for ever.
+    #[error("the body did not come within {} seconds", READ_TIMEOUT.as_secs())]
+    Stalled,
 }
 
 impl From<BodyError> for Problem {
     fn from(error: BodyError) -> Self {
         match error {
             BodyError::TooLarge(limit) => Problem::too_large("the body", limit),
-            BodyError::Broken(_) => Problem::new(kinds::BAD_REQUEST, error.to_string()),
+            BodyError::Broken(_) | BodyError::Stalled => {
+                Problem::new(kinds::BAD_REQUEST, error.to_string())
+            }
         }
     }
 }
@@ -76,8 +84,14 @@ impl Body {
     ///
     /// # Errors
     ///
-    /// When it has more than `limit` bytes or ends early.
+    /// When it has more than `limit` bytes, ends early, or takes more than a minute.
     pub async fn read(self, limit: u64) -> Result<Bytes, BodyError> {
+        tokio::time::timeout(READ_TIMEOUT, self.read_whole(limit))
+            .await
+            .unwrap_or(Err(BodyError::Stalled))
+    }
+
+    async fn read_whole(self, limit: u64) -> Result<Bytes, BodyError> {
         let mut pieces = std::pin::pin!(self.limited(limit));
         let Some(first) = pieces.next().await.transpose()? else {
             return Ok(Bytes::new());
@@ -187,6 +201,13 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_body_that_does_not_come_is_given_up() {
+        let never = futures_util::stream::pending::<Result<Bytes, warp::Error>>();
+        let read = Body::new(never).read(10).await;
+        assert!(matches!(read, Err(BodyError::Stalled)));
+    }
 
     #[derive(Debug, Deserialize)]
     #[serde(deny_unknown_fields)]
