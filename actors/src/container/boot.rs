@@ -13,7 +13,7 @@ use super::work::{Change, Work, engine_fault, on_disk};
 use super::{ContainerMsg, Up};
 use crate::context::Context;
 use crate::link::Link;
-use crate::ports::{ContainerState, SandboxSpec, Seen};
+use crate::ports::{ContainerState, EngineError, SandboxSpec, Seen};
 
 /// How often the engine is asked whether a silent sandbox still lives.
 const LIFE_SIGN_EVERY: Duration = Duration::from_secs(2);
@@ -26,11 +26,16 @@ impl Work {
         let (dir, owner) = (self.context.sandbox_dir(&row.sandbox), row.owner);
         on_disk(move || dir.prepare(owner)).await?;
         let id = match self.usable(row, &made_with).await? {
-            Some(seen) if seen.state == ContainerState::Running => seen.container,
-            Some(seen) => self.start(row, seen.container).await?,
+            Some(seen) if seen.state == ContainerState::Running => Some(seen.container),
+            Some(seen) => self.start_again(row, seen.container).await?,
+            None => None,
+        };
+        let id = match id {
+            Some(id) => id,
             None => {
                 let id = self.create_container(&spec).await?;
-                self.start(row, id).await?
+                self.start(row, &id).await?.map_err(engine_fault)?;
+                id
             }
         };
         let Some(link) = self.wait_for_link(row).await? else {
@@ -78,13 +83,26 @@ impl Work {
         Ok(id)
     }
 
-    async fn start(&self, row: &Project, id: Box<str>) -> Answer<Box<str>> {
+    /// Starts a container that was there; `None` when somebody removes it meanwhile.
+    async fn start_again(&self, row: &Project, id: Box<str>) -> Answer<Option<Box<str>>> {
+        match self.start(row, &id).await? {
+            Ok(()) => Ok(Some(id)),
+            Err(EngineError::Gone) => {
+                // Its name is free when this has ended.
+                let removed = self.context.engine.remove(&id);
+                self.engine(removed).await.map_err(engine_fault)?;
+                Ok(None)
+            }
+            Err(error) => Err(engine_fault(error).into()),
+        }
+    }
+
+    async fn start(&self, row: &Project, id: &str) -> Answer<Result<(), EngineError>> {
         let (home, owner) = (Arc::clone(&self.home), row.owner);
         on_disk(move || home.renew_token(owner)).await?;
-        let started = self.context.engine.start(&id);
-        self.engine(started).await.map_err(engine_fault)?;
+        let started = self.engine(self.context.engine.start(id)).await;
         fail::fail_point!("container-started-before-link");
-        Ok(id)
+        Ok(started)
     }
 
     /// Waits until init has dialled home; `None` when the sandbox does not run any more.
