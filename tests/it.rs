@@ -2,6 +2,8 @@
 //!
 //! Needs a Docker engine and the images of `images/`; `make test` sees to both.
 
+#[path = "it/arrows.rs"]
+mod arrows;
 #[path = "it/docker.rs"]
 mod docker;
 #[path = "it/support.rs"]

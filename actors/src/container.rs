@@ -251,8 +251,8 @@ impl State {
         };
         let cancel = CancellationToken::new();
         let (principal, reason) = match &asked {
-            Some(asked) => (asked.by.name.clone(), asked.reason.clone()),
-            None => ("server".into(), self.live.row().reason.clone()),
+            Some(asked) => (asked.by.name.clone(), Some(asked.reason.clone())),
+            None => ("server".into(), None),
         };
         let work = Work {
             context: Arc::clone(&self.context),

@@ -93,9 +93,19 @@ async fn build_tree(
     }
     let init = data_dir.install("init", crate::init::PROGRAM)?;
     let settings = config.tree_settings(instance.clone(), is_ours, init);
-    let engine = Docker::connect(docker(config, instance)).map_err(other)?;
+    let engine = Arc::new(Docker::connect(docker(config, instance)).map_err(other)?);
     let clock = Arc::new(SystemClock::default());
-    Tree::spawn(settings, Arc::new(engine), store, clock).await.map_err(other)
+    tokio::spawn(advise(Arc::clone(&engine)));
+    Tree::spawn(settings, engine, store, clock).await.map_err(other)
+}
+
+/// Tells the operator what the engine could do better, such as keeping sandboxes
+/// alive when it is restarted itself.
+async fn advise(engine: Arc<Docker>) {
+    match engine.facts().await {
+        Ok(facts) => facts.advice.iter().for_each(|advice| tracing::warn!("{advice}")),
+        Err(error) => tracing::warn!(%error, "the container engine tells nothing of itself"),
+    }
 }
 
 fn docker(config: &Config, instance: InstanceId) -> DockerConfig {

@@ -33,7 +33,8 @@ pub(super) struct Work {
     pub(super) home: Arc<Home>,
     pub(super) me: ActorRef<ContainerMsg>,
     pub(super) principal: Box<str>,
-    pub(super) reason: Box<str>,
+    /// Why, in words for people; absent: what the row says already.
+    pub(super) reason: Option<Box<str>>,
     /// Whether the row has to be read again first.
     pub(super) is_row_in_doubt: bool,
     /// Set when what this task works for is not wanted any more.
@@ -277,7 +278,8 @@ impl Work {
             phase: row.phase,
             advice: "wait until the operation in progress has ended",
         })?;
-        let reason = change.reason.unwrap_or_else(|| self.reason.clone());
+        let reason = change.reason.or_else(|| self.reason.clone());
+        let reason = reason.unwrap_or_else(|| row.reason.clone());
         let write = MoveWrite {
             uid: row.uid.clone(),
             generation: row.generation,
