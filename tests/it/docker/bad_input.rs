@@ -13,14 +13,13 @@ use crate::support::{Project, run, server};
 /// type, and the field that it names.
 type Row = (Method, &'static str, Value, u16, &'static str, &'static str);
 
-fn rows() -> Vec<Row> {
-    let (post, put, get, patch) = (Method::POST, Method::PUT, Method::GET, Method::PATCH);
-    let create = |body: Value, field: &'static str| {
-        (Method::POST, "/v1/projects", body, 400, "invalid-field", field)
-    };
-    let field = |method: &Method, path: &'static str, body: Value, field: &'static str| {
-        (method.clone(), path, body, 400, "invalid-field", field)
-    };
+fn named(method: &Method, path: &'static str, body: Value, field: &'static str) -> Row {
+    (method.clone(), path, body, 400, "invalid-field", field)
+}
+
+/// What cannot be created.
+fn creates() -> Vec<Row> {
+    let create = |body: Value, field| named(&Method::POST, "/v1/projects", body, field);
     vec![
         create(json!({ "id": "Upper" }), "id"),
         create(json!({ "id": "" }), "id"),
@@ -40,38 +39,45 @@ fn rows() -> Vec<Row> {
         create(json!({ "idle_timeout": "11y" }), "idle_timeout"),
         create(json!({ "max_lifetime": "-1s" }), "max_lifetime"),
         create(json!({ "start": "yes" }), "start"),
-        field(&patch, "/v1/projects/demo", json!({ "id": "other" }), "id"),
-        field(&get, "/v1/projects?limit=0", Value::Null, "limit"),
-        field(&get, "/v1/projects?limit=x", Value::Null, "limit"),
-        field(&get, "/v1/projects?colour=red", Value::Null, "colour"),
-        field(&get, "/v1/projects?phase=up", Value::Null, "phase"),
-        field(&get, "/v1/projects/demo?wait_for=up", Value::Null, "wait_for"),
-        field(&get, "/v1/projects/demo?wait_for=running&timeout=1000y", Value::Null, "timeout"),
-        field(&get, "/v1/projects/Bad_Id", Value::Null, "id"),
-        field(&post, "/v1/projects/demo/exec", json!({}), "command"),
-        field(&post, "/v1/projects/demo/exec", json!({ "argv": [] }), "argv"),
-        field(&post, "/v1/projects/demo/exec", json!({ "command": "x", "tty": true }), "tty"),
-        field(
+    ]
+}
+
+/// What cannot be asked of a project that is there, and stopped.
+fn others() -> Vec<Row> {
+    let (post, put, get, patch) = (Method::POST, Method::PUT, Method::GET, Method::PATCH);
+    vec![
+        named(&patch, "/v1/projects/demo", json!({ "id": "other" }), "id"),
+        named(&get, "/v1/projects?limit=0", Value::Null, "limit"),
+        named(&get, "/v1/projects?limit=x", Value::Null, "limit"),
+        named(&get, "/v1/projects?colour=red", Value::Null, "colour"),
+        named(&get, "/v1/projects?phase=up", Value::Null, "phase"),
+        named(&get, "/v1/projects/demo?wait_for=up", Value::Null, "wait_for"),
+        named(&get, "/v1/projects/demo?wait_for=running&timeout=1000y", Value::Null, "timeout"),
+        named(&get, "/v1/projects/Bad_Id", Value::Null, "id"),
+        named(&post, "/v1/projects/demo/exec", json!({}), "command"),
+        named(&post, "/v1/projects/demo/exec", json!({ "argv": [] }), "argv"),
+        named(&post, "/v1/projects/demo/exec", json!({ "command": "x", "tty": true }), "tty"),
+        named(
             &post,
             "/v1/projects/demo/exec",
             json!({ "command": "x", "timeout": "2d" }),
             "timeout",
         ),
-        field(
+        named(
             &post,
             "/v1/projects/demo/exec",
             json!({ "command": "x", "env": { "A=B": "" } }),
             "env",
         ),
-        field(
+        named(
             &put,
             "/v1/projects/demo/process",
             json!({ "argv": ["x"], "restart": "always" }),
             "restart",
         ),
-        field(&post, "/v1/projects/demo/process/signal", json!({ "signal": "BOOM" }), "signal"),
-        field(&get, "/v1/projects/demo/process/logs?after=x", Value::Null, "after"),
-        field(&get, "/v1/projects/demo/ports/0/", Value::Null, "port"),
+        named(&post, "/v1/projects/demo/process/signal", json!({ "signal": "BOOM" }), "signal"),
+        named(&get, "/v1/projects/demo/process/logs?after=x", Value::Null, "after"),
+        named(&get, "/v1/projects/demo/ports/0/", Value::Null, "port"),
         (get.clone(), "/v1/projects/nobody", Value::Null, 404, "not-found", ""),
         (post.clone(), "/v1/projects/nobody/start", Value::Null, 404, "not-found", ""),
         (get.clone(), "/v1/projects/demo/files/nothing", Value::Null, 404, "not-found", ""),
@@ -99,7 +105,7 @@ async fn what_is_wrong_with_a_request_is_named() {
     let server = server().start().await;
     let client = server.client();
     Project::create(&client, &json!({ "id": "demo" })).await;
-    for (method, path, body, status, kind, field) in rows() {
+    for (method, path, body, status, kind, field) in creates().into_iter().chain(others()) {
         let call = client.request(method.clone(), path);
         let call = if body.is_null() { call } else { call.json(&body) };
         let answer = call.send().await;
