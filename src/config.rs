@@ -197,11 +197,11 @@ impl Config {
 
     /// What the tree needs of it.
     #[must_use]
-    pub fn tree_settings(&self, instance: InstanceId, sweeps: bool, init: PathBuf) -> TreeSettings {
+    pub fn tree_settings(&self, instance: InstanceId, is_owner: bool, init: PathBuf) -> TreeSettings {
         let tree = &self.tree;
         TreeSettings {
             instance,
-            sweeps,
+            is_owner,
             data_dir: self.server.data_dir.clone(),
             init,
             profiles: self.profiles.clone(),

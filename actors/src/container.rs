@@ -197,7 +197,8 @@ impl State {
                 current.waiting.push(asked);
                 return;
             }
-            let is_deletion = self.live.row().target.is_delete();
+            let is_deletion = self.live.row().target.is_delete()
+                || matches!(current.operation, Some(Operation::Delete { .. }));
             if is_deletion && !matches!(asked.operation, Operation::Delete { .. }) {
                 return reply_to(asked, Err(being_deleted()));
             }
@@ -345,7 +346,9 @@ impl State {
     fn after(&mut self, phase: Phase) {
         if phase.is_at_rest() {
             self.home = None;
-            self.lost_link();
+            self.link = None;
+            // Also when the link was lost before: only now is it lost for good.
+            let _ = self.project.cast(ProjectMsg::Down);
         }
         if phase == Phase::Deleted {
             for asked in self.queue.drain(..) {

@@ -105,7 +105,7 @@ pub(crate) fn remove_sandbox_dir(
     keep_files: bool,
 ) -> Result<(), WorkspaceError> {
     let sandboxes = sandboxes(data_dir)?;
-    let parts: &[&str] = if keep_files { &["/staging", "/home", "/log"] } else { &[""] };
+    let parts: &[&str] = if keep_files { &["/staging", "/home", "/log", "/etc", "/screen", "/init.sha256"] } else { &[""] };
     for part in parts {
         let path = WorkspacePath::parse(&format!("{sandbox}{part}"))?;
         match sandboxes.remove(&path, Recursive::Yes) {

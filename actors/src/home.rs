@@ -15,7 +15,7 @@ use std::io::{self, Write as _};
 use std::os::fd::AsRawFd as _;
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -58,6 +58,7 @@ struct Shared {
     /// Process id of init on the host; 0 while unknown or not tellable.
     init_pid: AtomicU32,
     news: mpsc::Sender<(u64, LinkNews)>,
+    has_refused: AtomicBool,
 }
 
 /// What a home tells its container actor: which link, and what of it.
@@ -85,6 +86,7 @@ impl Home {
             links_made: AtomicU64::new(0),
             init_pid: AtomicU32::new(0),
             news,
+            has_refused: AtomicBool::new(false),
         });
         let accepting = tokio::spawn(accept(listener, Arc::clone(&shared)));
         Ok((Self { shared, _accepting: AbortOnDrop(accepting.abort_handle()) }, receiver))
@@ -206,7 +208,11 @@ async fn greet(
                 let _ = shared.streams.pay(id, connection);
             }
         },
-        Ok(Ok(_)) => tracing::warn!(home = %shared.root.display(), "refused a false hello"),
+        // Told once: whoever runs in the sandbox can do this as often as they like.
+        Ok(Ok(_)) if !shared.has_refused.swap(true, Ordering::Relaxed) => {
+            tracing::warn!(home = %shared.root.display(), "refused a false hello");
+        }
+        Ok(Ok(_)) => tracing::debug!("refused a false hello"),
         Ok(Err(error)) => tracing::debug!(%error, "a connection without a hello"),
         Err(_) => tracing::debug!("a connection that said nothing"),
     }

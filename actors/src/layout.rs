@@ -12,7 +12,7 @@
 
 use std::fs::{self, DirBuilder};
 use std::io;
-use std::os::unix::fs::DirBuilderExt as _;
+use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
 use sandtree_model::SandboxUid;
@@ -70,16 +70,22 @@ impl SandboxDir {
             format!("sandbox:x:{uid}:{gid}:sandbox:/home/sandbox:/bin/sh\n")
         };
         let sandbox_group = if gid == 0 { String::new() } else { format!("sandbox:x:{gid}:\n") };
-        fs::write(
-            self.etc("passwd"),
-            format!(
+        write_readable(
+            &self.etc("passwd"),
+            &format!(
                 "root:x:0:0:root:/root:/bin/sh\n{sandbox_user}\
                  nobody:x:65534:65534:nobody:/nonexistent:/bin/false\n"
             ),
         )?;
-        fs::write(
-            self.etc("group"),
-            format!("root:x:0:\ntty:x:5:\n{sandbox_group}nogroup:x:65534:\n"),
+        write_readable(
+            &self.etc("group"),
+            &format!("root:x:0:\ntty:x:5:\n{sandbox_group}nogroup:x:65534:\n"),
         )
     }
+}
+
+/// Writes a file that the sandbox can read, whatever the server's umask is.
+fn write_readable(path: &Path, content: &str) -> io::Result<()> {
+    fs::write(path, content)?;
+    fs::set_permissions(path, fs::Permissions::from_mode(0o644))
 }

@@ -41,6 +41,8 @@ pub(crate) struct Live {
     log_writer: Mutex<Option<Arc<Mutex<LogWriter>>>>,
     busy: AtomicUsize,
     holds: AtomicUsize,
+    /// Bytes through the sandbox's ports when somebody last looked.
+    carried: AtomicU64,
     active_at: AtomicU64,
     clock: Arc<dyn Clock>,
 }
@@ -67,6 +69,7 @@ impl Live {
             exec_places: Arc::new(Semaphore::new(limits.execs_max)),
             request_places: Arc::new(Semaphore::new(limits.requests_max)),
             traffic: Arc::default(),
+            carried: AtomicU64::new(0),
             workspace: OnceLock::new(),
             log_writer: Mutex::new(None),
             busy: AtomicUsize::new(0),
@@ -148,7 +151,9 @@ impl Live {
     /// When something that counts as activity last happened; now, while
     /// something goes on.
     pub(crate) fn active_at(&self) -> u64 {
-        if self.busy.load(Ordering::Relaxed) > 0 {
+        let carried = self.traffic.bytes();
+        let has_carried = self.carried.swap(carried, Ordering::Relaxed) != carried;
+        if has_carried || self.busy.load(Ordering::Relaxed) > 0 {
             self.touch();
         }
         self.active_at.load(Ordering::Relaxed)

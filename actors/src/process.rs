@@ -21,17 +21,18 @@ use std::time::Duration;
 use ractor::{Actor, ActorProcessingErr, ActorRef, RpcReplyPort};
 use sandtree_model::process::WhenFull;
 use sandtree_model::{
-    Answer, Event, ExitStatus, Fault, ProcessRecord, ProcessSpec, Refusal, RestartPolicy,
+    Answer, Event, ExitStatus, Fault, Phase, ProcessRecord, ProcessSpec, Refusal, RestartPolicy,
 };
 use sandtree_wire::{Job, JobSpec, JobState, Request, Size};
 use tokio::task::JoinSet;
+use tokio_util::task::AbortOnDropHandle;
 
 use crate::context::Context;
 use crate::link::Link;
 use crate::live::Live;
 use crate::ports::{Write, Written};
 use crate::sandbox::exit_status;
-use crate::tasks::{AbortOnDrop, survive};
+use crate::tasks::survive;
 use crate::view::{ProcessState, ProcessView};
 
 /// Pause before the first restart; doubles up to the last.
@@ -42,6 +43,8 @@ const FORGIVEN_AFTER_US: u64 = 60_000_000;
 /// Time beyond the grace period until init must have told the end.
 const END_MARGIN: Duration = Duration::from_secs(10);
 
+/// Longest time that a start's output waits for the rest of the one before.
+const DRAIN_MAX: Duration = Duration::from_secs(30);
 /// Longest time until a start is shown to readers.
 const SHOWN_WITHIN: Duration = Duration::from_secs(2);
 
@@ -99,7 +102,8 @@ pub(crate) struct State {
     ended_epoch: u64,
     is_changing: bool,
     queue: VecDeque<Change>,
-    pump: Option<AbortOnDrop>,
+    /// Of the start with this epoch.
+    pump: Option<(u64, AbortOnDropHandle<()>)>,
     tasks: JoinSet<()>,
 }
 
@@ -107,8 +111,8 @@ pub(crate) struct State {
 enum Change {
     Put(Box<ProcessSpec>, PutReply),
     Stop(RpcReplyPort<Answer<ProcessView>>),
-    /// Start what the record says, under this record.
-    Start(Box<ProcessRecord>),
+    /// Start under this record, if the row still has the start with this epoch.
+    Start(Box<ProcessRecord>, u64),
     /// Write this record.
     Record(Box<ProcessRecord>),
 }
@@ -225,14 +229,20 @@ impl State {
     /// Init does not know the start that was recorded last.
     fn not_found(&mut self, record: ProcessRecord, is_fresh: bool) {
         if !record.wanted {
+            // It was being stopped, and its sandbox went away first.
+            if self.is_shown_running() {
+                self.note_end(record, ExitStatus::Lost, true);
+            }
             return;
         }
+        let base = record.epoch;
         if record.ended.is_none() && !is_fresh {
             // Recorded, but a crash came before init was asked.
-            self.queue.push_back(Change::Start(Box::new(record)));
+            self.queue.push_back(Change::Start(Box::new(record), base));
         } else if record.spec.restart == RestartPolicy::OnFailure {
             let restarts = record.restarts + 1;
-            self.queue.push_back(Change::Start(Box::new(self.next_start(record, restarts))));
+            let next = Box::new(self.next_start(record, restarts));
+            self.queue.push_back(Change::Start(next, base));
         } else {
             let ended = record.ended.or(Some((ExitStatus::Lost, self.context.clock.now())));
             self.show_ended(ended);
@@ -258,9 +268,12 @@ impl State {
             return;
         }
         self.pump = None;
-        let was_running = self.live.process.borrow().as_ref().is_some_and(ProcessView::is_running);
-        if let Some(record) = self.record().filter(|_| was_running) {
+        let Some(record) = self.record() else { return };
+        if self.is_shown_running() {
             self.note_end(record, ExitStatus::Lost, true);
+        } else {
+            // One that waited for its restart waits for its sandbox now.
+            self.show_ended(record.ended);
         }
     }
 
@@ -287,6 +300,8 @@ impl State {
 
     /// Records an end, and decides whether another start follows.
     fn note_end(&mut self, record: ProcessRecord, status: ExitStatus, with_sandbox: bool) {
+        // What our own stop of the sandbox ended has neither failed nor finished.
+        let with_sandbox = with_sandbox || self.live.row().phase == Phase::Stopping;
         let was_stopping = matches!(
             self.live.process.borrow().as_ref().map(|view| view.state),
             Some(ProcessState::Stopping)
@@ -296,7 +311,7 @@ impl State {
         let starts_again = record.wanted
             && !was_stopping
             && record.spec.restart == RestartPolicy::OnFailure
-            && !status.is_success();
+            && (with_sandbox || !status.is_success());
         let state = if starts_again && !with_sandbox {
             self.restart_later(&record);
             ProcessState::Waiting
@@ -317,22 +332,33 @@ impl State {
 
     fn restart_due(&mut self, epoch: u64) {
         let Some(record) = self.record() else { return };
-        if record.epoch != epoch || !record.wanted || self.link.is_none() {
+        let is_up = self.link.is_some() && self.live.row().phase == Phase::Running;
+        if record.epoch != epoch || !record.wanted || !is_up {
             return;
         }
         let lived = record.ended.map_or(0, |(_, at)| at.saturating_sub(epoch.saturating_mul(1000)));
         let restarts = if lived >= FORGIVEN_AFTER_US { 1 } else { record.restarts + 1 };
-        self.queue.push_back(Change::Start(Box::new(self.next_start(record, restarts))));
+        self.queue.push_back(Change::Start(Box::new(self.next_start(record, restarts)), epoch));
     }
 
-    /// Starts copying the job's output to the log, from where the log ends.
+    /// Starts copying the job's output to the log, from where the log ends: after the
+    /// rest of the start before, which no later record may overtake.
     fn pump(&mut self, epoch: u64) {
-        let Some(link) = self.link.clone() else {
-            return;
-        };
+        let Some(link) = self.link.clone() else { return };
         let (context, live) = (Arc::clone(&self.context), Arc::clone(&self.live));
-        let task = tokio::spawn(pump::run(context, live, link, epoch));
-        self.pump = Some(AbortOnDrop(task.abort_handle()));
+        let earlier = self.pump.take().filter(|(before, _)| *before != epoch);
+        let task = tokio::spawn(async move {
+            if let Some((_, earlier)) = earlier {
+                // What it has not drained by then is told as lost by its missing end.
+                let _ = tokio::time::timeout(DRAIN_MAX, earlier).await;
+            }
+            pump::run(context, live, link, epoch).await;
+        });
+        self.pump = Some((epoch, AbortOnDropHandle::new(task)));
+    }
+
+    fn is_shown_running(&self) -> bool {
+        self.live.process.borrow().as_ref().is_some_and(ProcessView::is_running)
     }
 }
 
@@ -382,16 +408,34 @@ impl Task {
                 let outcome = self.stop().await;
                 let _ = reply.send(outcome);
             }
-            Change::Start(record) => {
-                if let Err(failure) = self.start(*record).await {
-                    tracing::warn!(%failure, "a process was not started again");
-                }
-            }
-            Change::Record(record) => {
-                if let Err(failure) = self.record(*record).await {
-                    tracing::warn!(%failure, "the end of a process was not recorded");
-                }
-            }
+            Change::Start(record, base) => self.start_again(*record, base).await,
+            Change::Record(record) => self.record_end(*record).await,
+        }
+    }
+
+    /// Starts under a record, unless somebody stopped or replaced the start with
+    /// the epoch `base` meanwhile.
+    async fn start_again(&self, record: ProcessRecord, base: u64) {
+        let now = self.live.row().process.clone();
+        let is_due = now.is_some_and(|now| {
+            now.epoch == base && now.wanted && (record.epoch != base || now.ended.is_none())
+        });
+        if !is_due {
+            return;
+        }
+        if let Err(failure) = self.start(record).await {
+            tracing::warn!(%failure, "a process was not started again");
+        }
+    }
+
+    /// Records an end, unless a newer start has taken its place; a stop that came
+    /// meanwhile holds.
+    async fn record_end(&self, record: ProcessRecord) {
+        let now = self.live.row().process.clone();
+        let Some(now) = now.filter(|now| now.epoch == record.epoch) else { return };
+        let wanted = record.wanted && now.wanted;
+        if let Err(failure) = self.record(ProcessRecord { wanted, ..record }).await {
+            tracing::warn!(%failure, "the end of a process was not recorded");
         }
     }
 
@@ -465,6 +509,10 @@ impl Task {
                 let _ = self.me.cast(ProcessMsg::Started(job));
                 self.shown_as_started(job.epoch).await;
                 Ok(())
+            }
+            Err(error) if self.live.row().phase != Phase::Running => {
+                // The sandbox is on its way down; its next start finds the record.
+                Err(Fault::Sandbox(error.what.into()).into())
             }
             Err(error) => {
                 let ended = Some((ExitStatus::Code(127), self.context.clock.now()));

@@ -171,7 +171,7 @@ impl Actor for ProjectActor {
             ProjectMsg::Down => state.down(),
             ProjectMsg::JobEnded(job) => state.job_ended(job),
             ProjectMsg::Deleted => state.deleted(),
-            ProjectMsg::Respawn(part) => state.spawn(part).await?,
+            ProjectMsg::Respawn(part) => state.respawn(part).await?,
             ProjectMsg::Passivate => state.passivate(),
         }
         Ok(())
@@ -238,6 +238,15 @@ impl State {
                 let spawned = Actor::spawn_linked(None, FileWriterActor, (), above).await?;
                 self.file_writer.spawned(spawned.0);
             }
+        }
+        Ok(())
+    }
+
+    async fn respawn(&mut self, part: Part) -> Result<(), SpawnErr> {
+        self.spawn(part).await?;
+        if self.link.is_some() && matches!(part, Part::Process | Part::Terminal) {
+            // Taking stock tells it what init has.
+            send(&self.container, ContainerMsg::Settle);
         }
         Ok(())
     }

@@ -111,6 +111,9 @@ impl State {
 }
 
 async fn reconcile(tree: &Tree) -> Answer<()> {
+    if !tree.settings().is_owner {
+        return Ok(());
+    }
     let began = tokio::time::Instant::now();
     for entry in tree.context().directory.entries() {
         // One that ended meanwhile has nothing to settle.
@@ -150,7 +153,7 @@ async fn rouse_all(tree: &Tree) -> Answer<usize> {
 /// When the engine or the store does not answer.
 pub(crate) async fn sweep(tree: &Tree) -> Answer<usize> {
     let context = tree.context();
-    if !context.settings.sweeps {
+    if !context.settings.is_owner {
         return Ok(0);
     }
     let listed = context.engine.list().await;

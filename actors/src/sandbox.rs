@@ -2,7 +2,7 @@
 //! the caller and init directly; the actors have only handed over the link.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -17,7 +17,7 @@ use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
 
 use crate::link::{Link, unexpected};
-use crate::live::Busy;
+use crate::live::{Busy, Hold};
 use crate::tasks::AbortOnDrop;
 
 /// Longest time of a connection to a port in the sandbox.
@@ -71,7 +71,9 @@ impl Sandbox {
         let event =
             tokio::time::timeout(DIAL_TIMEOUT, read_message(&mut stream, &mut buffer)).await;
         match event {
-            Ok(Ok(DialEvent::Connected)) => Ok(Dialled { stream, _busy: Arc::clone(&self.busy) }),
+            Ok(Ok(DialEvent::Connected)) => {
+                Ok(Dialled { stream, _hold: Hold::new(self.busy.live()) })
+            }
             Ok(Ok(DialEvent::Failed(StartError { what, .. }))) => {
                 let why = format!("nothing answers on port {port} in the sandbox: {what}");
                 Err(Refusal::Conflict { why: why.into() }.into())
@@ -116,11 +118,20 @@ pub struct Traffic {
     pub open: AtomicUsize,
 }
 
-/// A connection to a port in the sandbox. While it lives, the project counts as active.
+impl Traffic {
+    /// Bytes in both directions.
+    pub(crate) fn bytes(&self) -> u64 {
+        let (received, sent) = (&self.received, &self.sent);
+        received.load(Ordering::Relaxed).wrapping_add(sent.load(Ordering::Relaxed))
+    }
+}
+
+/// A connection to a port in the sandbox. Its bytes count as activity, the open
+/// connection does not: a page that is left open must not keep a sandbox for ever.
 pub struct Dialled {
     /// The bytes of both sides.
     pub stream: UnixStream,
-    _busy: Arc<Busy>,
+    _hold: Hold,
 }
 
 /// A command in flight. Dropping it kills the command's whole tree.

@@ -11,9 +11,9 @@ use sandtree_model::{InstanceId, Profile, ProfileName};
 pub struct TreeSettings {
     /// Which installation this is.
     pub instance: InstanceId,
-    /// Whether containers that belong to no project are removed. Off when the
-    /// data directory and the store belong to different installations.
-    pub sweeps: bool,
+    /// Whether data directory and store belong to the same installation. Where they
+    /// do not, projects can be looked at, and nothing is adopted, changed or removed.
+    pub is_owner: bool,
     /// Where sandboxes keep their workspaces, sockets and logs.
     pub data_dir: PathBuf,
     /// The static init on the host.
@@ -65,7 +65,7 @@ impl TreeSettings {
     ) -> Self {
         Self {
             instance,
-            sweeps: true,
+            is_owner: true,
             data_dir,
             init,
             profiles,

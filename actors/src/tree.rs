@@ -112,7 +112,19 @@ impl Tree {
     /// # Errors
     ///
     /// [`Refusal::Exists`], [`Refusal::Invalid`], and faults of the engine.
+    ///
+    /// # Cancel safety
+    ///
+    /// What was begun goes on when its asker is gone: a row that nobody drives would
+    /// stay as it is.
     pub async fn create(&self, by: &Principal, request: CreateRequest) -> Answer<(View, bool)> {
+        let (tree, by) = (self.clone(), by.clone());
+        let made = self.context().tasks.spawn(async move { tree.create_whole(&by, request).await });
+        made.await.unwrap_or_else(|error| Err(Fault::Internal(error.to_string().into()).into()))
+    }
+
+    async fn create_whole(&self, by: &Principal, request: CreateRequest) -> Answer<(View, bool)> {
+        self.check_owner()?;
         let new = self.new_project(by, &request)?;
         if request.start && !*self.context().engine_is_here.borrow() {
             self.context().check_engine().await?;
@@ -120,7 +132,12 @@ impl Tree {
         let _tenant_place = self.tenant_place(&by.tenant)?;
         let row = match self.context().write(None, Write::Create(Box::new(new))).await? {
             Written::Row(row) => row,
-            Written::Repeated(row) => return Ok((self.get(&row.key).await?, false)),
+            Written::Repeated(row) => {
+                if !row.is_at_rest() {
+                    self.rouse(&row.key).await?;
+                }
+                return Ok((self.get(&row.key).await?, false));
+            }
             Written::Taken(row) => return Err(taken(&row).into()),
             Written::KeyReused => {
                 let why = "the idempotency key was used for a different request";
@@ -463,6 +480,15 @@ impl Tree {
         self.enter(key).await.map(|_| ())
     }
 
+    fn check_owner(&self) -> Answer<()> {
+        if self.settings().is_owner {
+            return Ok(());
+        }
+        let why = "it belongs to another data directory, so nothing is touched; \
+                   start the server with the data directory that the store was made with";
+        Err(Fault::StoreAway(why.into()).into())
+    }
+
     async fn stored(&self, key: &ProjectKey) -> Answer<Project> {
         let row = self.context().store.project(key).await.map_err(store_away)?;
         row.ok_or_else(|| no_such(key))
@@ -474,6 +500,7 @@ impl Tree {
 
     /// The project's entry with a hold on it; spawns its actors if need be.
     async fn enter_with(&self, key: &ProjectKey, row: Option<Project>) -> Answer<(Entry, Hold)> {
+        self.check_owner()?;
         for _ in 0..ENTER_ATTEMPTS {
             if let Some(entered) = self.context().directory.enter(key) {
                 return Ok(entered);

@@ -25,12 +25,6 @@ pub(crate) struct Docker {
     socket: PathBuf,
 }
 
-/// What one command did.
-pub(crate) struct Done {
-    pub(crate) output: Vec<u8>,
-    pub(crate) exit_code: i64,
-}
-
 impl Docker {
     /// Connects to the daemon that the server would use as well.
     pub(crate) async fn connect() -> anyhow::Result<Self> {
@@ -94,16 +88,16 @@ impl Docker {
         Ok(())
     }
 
-    /// Runs a command as a client that wants its output and its exit code does: create,
-    /// start, read to the end, inspect.
-    pub(crate) async fn exec(&mut self, id: &str, argv: &[&str]) -> anyhow::Result<Done> {
-        let (exec, output) = self.exec_output(id, argv).await?;
+    /// Runs a command as a client that wants its output and its exit code does (create,
+    /// start, read to the end, inspect) and answers the code.
+    pub(crate) async fn exec(&mut self, id: &str, argv: &[&str]) -> anyhow::Result<i64> {
+        let (exec, _) = self.exec_output(id, argv).await?;
         loop {
             let state = self.http.get(&format!("/exec/{exec}/json")).await?;
             if let Some(exit_code) =
                 state["ExitCode"].as_i64().filter(|_| state["Running"] == false)
             {
-                return Ok(Done { output, exit_code });
+                return Ok(exit_code);
             }
         }
     }

@@ -1,9 +1,10 @@
 //! Init: what it weighs, and how fast it is home.
 //!
 //! The time home is taken in containers like the server's own, with a home of the bench's.
-//! Their first program is a shell that writes to a pipe and becomes init; the time is from
-//! that write until init's hello has arrived on the socket. So it holds the exec of init,
-//! all that init does before it dials, and the dialling; the engine's part is left out.
+//! Their first program is a shell that waits for a line on a pipe and then becomes init;
+//! the time is from the writing of that line until init's hello has been read from the
+//! socket. So it holds the waking of the shell, the exec of init, all that init does before
+//! it dials, and the dialling. The engine's part of a start is left out.
 
 use std::fs::Permissions;
 use std::os::unix::fs::PermissionsExt as _;
@@ -17,12 +18,13 @@ use serde_json::Value;
 use tokio::io::AsyncReadExt as _;
 use tokio::net::UnixListener;
 use tokio::net::unix::pipe;
-use tokio::time::{Instant, timeout};
+use tokio::time::{Instant, sleep, timeout};
 
 use crate::create::{container_like, mount};
 use crate::docker::Docker;
 use crate::server::{Project, Server};
 use crate::table::{Row, Samples, Table, Verdict, times};
+use crate::terminal;
 
 /// Largest size on disk: 1.5 MB.
 const DISK_BYTES_MAX: u64 = 1_500_000;
@@ -37,7 +39,9 @@ const START_MAX: Duration = Duration::from_secs(30);
 /// Commands that are run before memory is looked at again.
 const COMMANDS: usize = 500;
 /// The pipe's name in the workspace.
-const PIPE: &str = "begun";
+const PIPE: &str = "go";
+/// Time that the shell has to come to the pipe; if it takes longer, that counts.
+const SHELL_MAX: Duration = Duration::from_millis(100);
 
 pub(crate) async fn measure(
     server: &mut Server,
@@ -59,15 +63,21 @@ async fn memory(server: &mut Server, docker: &mut Docker, table: &mut Table) -> 
     let project = server.create("memory").await?;
     let inspected = docker.inspect(&project.container).await?;
     let pid = inspected["State"]["Pid"].as_u64().context("no pid")?;
-    let rows = ["init: resident, fresh", "init: resident, after 500 execs"];
-    for (what, commands) in rows.into_iter().zip([0, COMMANDS]) {
-        for _ in 0..commands {
-            server.exec(&project.id, &["true"]).await?;
-        }
+    let mut look = |what: &str| {
         let (resident, own) = resident_kib(pid)?;
         let text = format!("{resident} KiB (its own: {own} KiB)");
         table.add(Row::alone(what, "1.5 MiB", text, resident <= RESIDENT_KIB_MAX));
+        anyhow::Ok(())
+    };
+    look("init: resident, fresh")?;
+    for _ in 0..COMMANDS {
+        server.exec(&project.id, &["true"]).await?;
     }
+    look(&format!("init: resident, after {COMMANDS} execs"))?;
+    let mut terminal = terminal::open(server, &project).await?;
+    terminal::message(&mut terminal).await?;
+    look("init: resident, with a terminal as well")?;
+    drop(terminal);
     server.delete(&project.id).await
 }
 
@@ -111,7 +121,7 @@ async fn time_home(
 struct Home {
     path: PathBuf,
     listener: UnixListener,
-    begun: pipe::Receiver,
+    go: pipe::Sender,
 }
 
 impl Home {
@@ -128,19 +138,19 @@ impl Home {
         let fifo = path.join("workspace").join(PIPE);
         mknodat(CWD, &fifo, FileType::Fifo, Mode::from_raw_mode(0o666), 0)?;
         std::fs::set_permissions(&fifo, Permissions::from_mode(0o666))?;
-        // Also open for writing, so that it is never at its end.
-        let begun = pipe::OpenOptions::new().read_write(true).open_receiver(&fifo)?;
-        Ok(Self { path, listener, begun })
+        // Also open for reading, so that it can be opened before the shell is there.
+        let go = pipe::OpenOptions::new().read_write(true).open_sender(&fifo)?;
+        Ok(Self { path, listener, go })
     }
 
-    /// Starts a container and takes the time from the exec of init to its hello.
+    /// Starts a container and takes the time from its shell's line to init's hello.
     async fn time(
         &self,
         docker: &mut Docker,
         like: &Value,
         program: &Path,
     ) -> anyhow::Result<Duration> {
-        let become_init = format!("echo > {PIPE}; exec {}", sandtree_wire::INIT);
+        let become_init = format!("read line < {PIPE}; exec {}", sandtree_wire::INIT);
         let mounts = [
             mount(program, sandtree_wire::INIT, true),
             mount(&self.path.join("home"), sandtree_wire::HOME, true),
@@ -148,15 +158,13 @@ impl Home {
         ];
         let body = container_like(like, &mounts, &["/bin/sh", "-c", &become_init]);
         let id = docker.create(body).await?;
-        let (started, begun, home) = tokio::join!(docker.start(&id), self.begun(), self.hello());
+        docker.start(&id).await?;
+        sleep(SHELL_MAX).await;
+        let began = Instant::now();
+        self.go.try_write(b"go\n")?;
+        let home = self.hello().await?;
         docker.remove(&id).await?;
-        started?;
-        Ok(home?.duration_since(begun?))
-    }
-
-    async fn begun(&self) -> anyhow::Result<Instant> {
-        self.begun.readable().await?;
-        Ok(Instant::now())
+        Ok(home.duration_since(began))
     }
 
     async fn hello(&self) -> anyhow::Result<Instant> {

@@ -41,7 +41,9 @@ impl Server {
         let names = std::env::vars_os().map(|(name, _)| name);
         let ours = names.filter(|name| name.as_encoded_bytes().starts_with(b"SANDTREE_"));
         let mut command = Command::new(env!("CARGO_BIN_EXE_sandtree"));
-        ours.for_each(|name| drop(command.env_remove(name)));
+        for name in ours {
+            command.env_remove(name);
+        }
         let mut child = command
             .args(["serve", "--listen", "127.0.0.1:0", "--data-dir"])
             .arg(data.path())

@@ -46,7 +46,7 @@ pub(crate) async fn measure(
     project: &Project,
     table: &mut Table,
 ) -> anyhow::Result<()> {
-    let mut ours = Tty::Socket(open(server, project).await?);
+    let mut ours = Tty::Socket(Box::new(open(server, project).await?));
     let mut theirs = Tty::Docker(docker.shell(&project.container, &["/bin/sh"]).await?);
     let mut local = Local::open().map(|local| Tty::Local(Box::new(local))).ok();
     let mut samples: [Samples; 3] = Default::default();
@@ -76,11 +76,15 @@ fn report([ours, theirs, local]: &[Samples; 3], has_local: bool, table: &mut Tab
         ratio: format!("{slower:.2} times as long"),
         verdict: Verdict::of(slower <= 1.0),
     });
-    let beside = if has_local { times(local) } else { "no busybox here to compare with".into() };
+    let beside = if has_local { times(local) } else { "no busybox here".into() };
     table.add(Row::told("  the same shell on a local terminal", beside));
 }
 
-async fn open(server: &Server, project: &Project) -> anyhow::Result<WebSocketStream<TcpStream>> {
+/// The project's terminal.
+pub(crate) async fn open(
+    server: &Server,
+    project: &Project,
+) -> anyhow::Result<WebSocketStream<TcpStream>> {
     let url = format!("ws://{}/v1/projects/{}/terminal", server.address, project.id);
     let stream = TcpStream::connect(&server.address).await?;
     stream.set_nodelay(true)?;
@@ -89,7 +93,7 @@ async fn open(server: &Server, project: &Project) -> anyhow::Result<WebSocketStr
 
 /// A terminal with a shell, however it is reached.
 enum Tty {
-    Socket(WebSocketStream<TcpStream>),
+    Socket(Box<WebSocketStream<TcpStream>>),
     Docker(TokioIo<Upgraded>),
     Local(Box<Local>),
 }
@@ -145,7 +149,7 @@ impl Tty {
 }
 
 /// The next bytes of output; control messages are passed over.
-async fn message(socket: &mut WebSocketStream<TcpStream>) -> anyhow::Result<Bytes> {
+pub(crate) async fn message(socket: &mut WebSocketStream<TcpStream>) -> anyhow::Result<Bytes> {
     loop {
         match socket.next().await.context("the terminal closed")?? {
             Message::Binary(bytes) => return Ok(bytes),
@@ -179,7 +183,9 @@ impl Local {
             .kill_on_drop(true)
             .spawn()?;
         fcntl_setfl(&terminal, fcntl_getfl(&terminal)? | OFlags::NONBLOCK)?;
-        Ok(Self { terminal: AsyncFd::new(terminal)?, _shell: shell })
+        #[expect(deprecated, reason = "its successor is unsafe; this descriptor stays the same")]
+        let terminal = AsyncFd::new(terminal)?;
+        Ok(Self { terminal, _shell: shell })
     }
 
     fn write(&self, bytes: &[u8]) -> io::Result<()> {

@@ -24,7 +24,7 @@ fn the_defaults_alone_are_a_configuration() {
     let config = Config::load(&Overrides::default(), []).unwrap();
     assert_eq!(config.server.listen, "127.0.0.1:8080".parse().unwrap());
     assert_eq!(config.store, Path::new("/var/lib/sandtree/sandtree.db"));
-    assert_eq!(config.server.preview_domain, None);
+    assert_eq!(config.server.preview_domain.as_deref(), Some("localhost"));
     let names: Vec<&str> = config.profiles.keys().map(|name| &**name).collect();
     assert_eq!(names, ["default", "small"]);
     assert_eq!(config.profiles["default"].limits.memory_bytes, 512 * 1024 * 1024);

@@ -41,7 +41,7 @@ pub async fn create(mut call: Call) -> Answered {
     request.start &= !later;
     let tree = &call.context.tree;
     let (mut view, made) = tree.create(&by, request).await?;
-    if later {
+    if later && made {
         let key = view.project.key.clone();
         view = tree.operate_later(&by, &key, Operation::Start).await?;
     }

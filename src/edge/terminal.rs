@@ -5,8 +5,9 @@
 //!
 //! - `{"type": "ready", "offset": "3:1024", "fresh": true}`: first, and again when the
 //!   shell is a new one. Output that follows starts at this offset; add the length of
-//!   each binary message to know where to resume with `?after=`. With `fresh` it
-//!   repaints the whole screen, so clear it before.
+//!   each binary message to know where to resume with `?after=`. With `fresh` the
+//!   screen starts anew, so clear it. If it is then repainted, another `ready` without
+//!   `fresh` follows the repaint and sets the offset again, since that was no output.
 //! - `{"type": "gap", "bytes": 4096}`: so much output is lost for this viewer.
 //! - `{"type": "exit", "code": 0}`, with `"signal": "KILL"` after a signal: the shell
 //!   ended; close code 1000 follows.

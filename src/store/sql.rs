@@ -119,6 +119,10 @@ pub(super) const IDEMPOTENCY: &str =
 pub(super) const IDEMPOTENCY_ADD: &str =
     "INSERT INTO idempotency (tenant, key, uid, request_sha256, at) VALUES ($1, $2, $3, $4, $5)";
 
+/// `$1` tenant, `$2` key.
+pub(super) const IDEMPOTENCY_REMOVE: &str =
+    "DELETE FROM idempotency WHERE tenant = $1 AND key = $2";
+
 /// `$1` owner; a row if it is in use.
 pub(super) const OWNER_IN_USE: &str =
     concat!("SELECT 1 FROM projects AS p WHERE p.owner_uid = $1 AND ", owns!(), " LIMIT 1");
@@ -138,14 +142,14 @@ pub(super) const PROJECT_ADD: &str = concat!(
     "INSERT INTO projects (",
     columns!(),
     ") \
-     VALUES ($1, $2, $3, $4, 1, $5, '', $6, $7, $8, $9, NULL, NULL, $10, $10, $10) RETURNING ",
+     VALUES ($1, $2, $3, $4, 1, $5, 'created', $6, $7, $8, $9, NULL, NULL, $10, $10, $10) RETURNING ",
     columns!()
 );
 
 /// The first row of a project's log: `$1` uid, `$2` phase, `$3` principal, `$4` time.
 pub(super) const TRANSITION_ADD: &str = "INSERT INTO transitions \
      (uid, generation, from_phase, move, to_phase, reason, principal, at) \
-     VALUES ($1, 1, NULL, NULL, $2, '', $3, $4)";
+     VALUES ($1, 1, NULL, NULL, $2, 'created', $3, $4)";
 
 /// `$1` labels: `[["name", "value"], ..]`, `$2` tenant, `$3` id, `$4` uid.
 pub(super) const LABELS_ADD: &str = concat!(

@@ -2,10 +2,14 @@
 
 #[path = "docker/bad_input.rs"]
 mod bad_input;
+#[path = "docker/engine_faults.rs"]
+mod engine_faults;
 #[path = "docker/hostile_files.rs"]
 mod hostile_files;
 #[path = "docker/hostile_wire.rs"]
 mod hostile_wire;
+#[path = "docker/inside.rs"]
+mod inside;
 #[path = "docker/main_job.rs"]
 mod main_job;
 #[path = "docker/real_program.rs"]

@@ -21,6 +21,8 @@ use crate::tree::Operation;
 
 /// Steps from any phase to any other, with room for a sandbox that is lost on the way.
 const STEPS_MAX: usize = 16;
+/// Time between TERM and KILL where the profile is not known any more.
+const STOP_GRACE: Duration = Duration::from_secs(10);
 /// Containers that ended behind our back are counted within this time.
 const RESTARTS_WINDOW: Duration = Duration::from_secs(600);
 
@@ -101,7 +103,8 @@ impl Work {
     /// Goes from phase to phase until the end.
     async fn settle(&self) -> Answer<()> {
         for _ in 0..STEPS_MAX {
-            if self.cancel.is_cancelled() {
+            // Only from here can every canceller go on; any other phase is left first.
+            if self.cancel.is_cancelled() && self.row().phase == Phase::Starting {
                 return Err(self.overtaken());
             }
             match self.step(&self.row()).await {
@@ -236,9 +239,11 @@ impl Work {
     }
 
     async fn stop(&self, row: &Project) -> Answer<Step> {
-        let profile = self.context.profile(&row.settings.profile)?;
+        // A profile that the configuration has no longer must not keep it running.
+        let profile = self.context.profile(&row.settings.profile);
+        let grace = profile.map_or(STOP_GRACE, |profile| profile.stop_grace.0);
         if let Some(seen) = self.inspect(row).await? {
-            let stopped = self.context.engine.stop(&seen.container, profile.stop_grace.0);
+            let stopped = self.context.engine.stop(&seen.container, grace);
             self.engine(stopped).await.map_err(engine_fault)?;
         }
         fail::fail_point!("container-stopped-before-commit");
@@ -365,7 +370,8 @@ impl Work {
     /// Whether it was init that has dialled home. Under another runtime than the
     /// engine's own, the kernel shows a process of that runtime instead.
     pub(super) fn check_identity(&self, row: &Project, init_pid: Option<u32>) -> Answer<()> {
-        let is_plain = self.context.profile(&row.settings.profile)?.runtime.is_empty();
+        let profile = self.context.profile(&row.settings.profile);
+        let is_plain = profile.is_ok_and(|profile| profile.runtime.is_empty());
         if !is_plain || self.home.is_dialled_by(init_pid) {
             return Ok(());
         }

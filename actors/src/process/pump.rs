@@ -33,6 +33,7 @@ enum Item {
     Record(RecordHead, Bytes),
     Gap { from: u64, to: u64 },
     Ended { status: ExitStatus, end: u64 },
+    Forgotten,
 }
 
 /// Whether the pump has to go on.
@@ -94,9 +95,8 @@ impl Pump<'_> {
                 tokio::time::timeout_at(due, items.recv_many(&mut batch, WAITING_MAX)).await.ok()
             }
             .await;
-            let is_last =
-                came == Some(0) || batch.iter().any(|item| matches!(item, Item::Ended { .. }));
-            let has_ended = batch.iter().any(|item| matches!(item, Item::Ended { .. }));
+            let has_ended = batch.iter().any(Item::is_last);
+            let is_last = came == Some(0) || has_ended;
             unsynced += batch.iter().map(Item::bytes).sum::<usize>();
             let sync = is_last || unsynced >= SYNC_BYTES || Instant::now() >= due;
             self.write(batch, sync && unsynced > 0).await?;
@@ -123,6 +123,7 @@ impl Pump<'_> {
                     Item::Record(head, bytes) => log.append(epoch, head, &bytes)?,
                     Item::Gap { from, to } => log.gap(epoch, from, to)?,
                     Item::Ended { status, end } => log.process_ended(epoch, status, end)?,
+                    Item::Forgotten => {}
                 }
             }
             log.flush()?;
@@ -149,10 +150,14 @@ impl Pump<'_> {
 }
 
 impl Item {
+    fn is_last(&self) -> bool {
+        matches!(self, Item::Ended { .. } | Item::Forgotten)
+    }
+
     fn bytes(&self) -> usize {
         match self {
             Item::Record(_, bytes) => bytes.len(),
-            Item::Gap { .. } | Item::Ended { .. } => 1,
+            Item::Gap { .. } | Item::Ended { .. } | Item::Forgotten => 1,
         }
     }
 }
@@ -174,11 +179,12 @@ async fn read_items(connection: UnixStream, items: mpsc::Sender<Item>) -> Result
                 AttachEvent::Ended { status, end } => {
                     Item::Ended { status: exit_status(status), end }
                 }
-                AttachEvent::Unknown => return Err(FrameError::Closed),
+                // Init has forgotten it: what it had said is durable here.
+                AttachEvent::Unknown => Item::Forgotten,
             },
             Kind::Data | Kind::Stderr | Kind::End => return Err(FrameError::Unexpected),
         };
-        let is_last = matches!(item, Item::Ended { .. });
+        let is_last = item.is_last();
         if items.send(item).await.is_err() || is_last {
             return Ok(());
         }

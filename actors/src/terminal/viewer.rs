@@ -47,12 +47,13 @@ fn clamp(cols: u16, rows: u16) -> Size {
 /// What a viewer gets.
 #[derive(Debug, Clone)]
 pub enum TerminalItem {
-    /// Comes first, and again after a gap: where the bytes after it start.
+    /// Comes first, after what repaints the screen, and when the shell is a new one:
+    /// where the bytes after it start.
     Ready {
         /// Position of the next byte of output.
         at: Cursor,
-        /// Whether the bytes that follow at once repaint the whole screen; they
-        /// are not output and do not move the position.
+        /// Whether the screen starts anew: the bytes that follow may repaint it. Those
+        /// are not output and do not move the position, so another `Ready` ends them.
         fresh: bool,
     },
     /// Output, or what repaints the screen.
@@ -147,6 +148,8 @@ fn repaint(shared: &Shared, pending: &mut VecDeque<TerminalItem>) -> Cursor {
     pending.push_back(TerminalItem::Ready { at: snapshot.at, fresh: true });
     if !snapshot.bytes.is_empty() {
         pending.push_back(TerminalItem::Bytes(snapshot.bytes.into()));
+        // Who counts bytes would count these as well, and resume too far.
+        pending.push_back(TerminalItem::Ready { at: snapshot.at, fresh: false });
     }
     if snapshot.torn {
         // A change of size there and back makes a full-screen program paint anew.

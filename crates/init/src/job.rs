@@ -164,6 +164,7 @@ impl RunningJob {
         ring.free_before(offset);
         if self.ended.get().is_some() && ring.kept_from() == ring.end() {
             self.forgotten.set(true);
+            sys::trim_memory();
         }
         drop(ring);
         self.changed.send_replace(());
@@ -262,6 +263,7 @@ async fn follow(init: Rc<Init>, job: Rc<RunningJob>) {
     job.ended.set(Some(status));
     job.changed.send_replace(());
     init.announce(job.state()).await;
+    sys::trim_memory();
 }
 
 /// Collects for ever.

@@ -73,3 +73,12 @@ pub(crate) fn watch(fd: OwnedFd, interest: Interest) -> io::Result<AsyncFd<Owned
     // result is dropped.
     Ok(unsafe { AsyncFd::register_with_interest(fd, interest) }?)
 }
+
+/// Gives memory that is free back to the kernel, after something large has ended.
+pub(crate) fn trim_memory() {
+    #[cfg(target_env = "gnu")]
+    // SAFETY: touches only what the allocator has free.
+    unsafe {
+        libc::malloc_trim(0);
+    }
+}

@@ -151,7 +151,16 @@ async fn earlier_request(
     }
     let query = sqlx::query_as(sql::PROJECT_BY_UID).bind(uid);
     let project = changed(connection, query).await?.ok_or_else(vanished)?;
-    Ok(Some(Written::Repeated(Box::new(project))))
+    if project.phase != Phase::Deleted {
+        return Ok(Some(Written::Repeated(Box::new(project))));
+    }
+    // A promise lasts as long as its project: what could not be made, or was
+    // deleted since, can be asked for again.
+    let query = sqlx::query(sql::IDEMPOTENCY_REMOVE)
+        .bind(new.key.tenant.to_string())
+        .bind(idempotency.key.to_string());
+    query.execute(connection).await.map_err(|why| fault(&why))?;
+    Ok(None)
 }
 
 /// The next number of the range: the one after the last that was given, or,
