@@ -161,6 +161,25 @@ async fn wait_for_more(tree: &Running, before: &View, phase: Phase) -> View {
 }
 
 #[tokio::test]
+async fn a_container_that_is_removed_right_before_its_start_is_made_anew() {
+    // `docker rm --force` is seen as a death first: the removal overtakes the new start.
+    for nth in [1, 2] {
+        let removed = Trouble::Behind(Mischief::IsRemoved);
+        let world = World::with(FaultPlan::none().at(Op::Start, nth, When::Before, removed));
+        let tree = world.spawn().await;
+        tree.stopped("demo").await;
+        let started = tree.operate("demo", Operation::Start).await;
+        let view = started.unwrap_or_else(|failure| panic!("start {nth}: {failure}"));
+        if nth == 2 {
+            world.engine.behind(&view.project.sandbox, Mischief::Dies);
+            wait_for_more(&tree, &view, Phase::Running).await;
+        }
+        assert_runs_once(&world, &view.project.sandbox);
+        world.store.assert_sound();
+    }
+}
+
+#[tokio::test]
 async fn a_container_that_is_lost_too_often_is_given_up() {
     let world = World::new().profile(|profile| profile.restarts_max = 2);
     let tree = world.spawn().await;

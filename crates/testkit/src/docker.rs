@@ -2,6 +2,9 @@
 
 use std::process::{Command, Stdio};
 
+/// Most attempts to find no container of an instance any more.
+const ROUNDS_MAX: usize = 5;
+
 /// A container, as the engine lists it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Container {
@@ -47,15 +50,21 @@ fn container_in(line: &str) -> Option<Container> {
     Some(Container { id: words.next()?, sandbox: words.next()?, state: words.next()? })
 }
 
-/// Removes the containers of an instance, running or not. Does what it can.
+/// Removes the containers of an instance, running or not. Does what it can: the
+/// engine may be making one at this very moment, so it looks until there is none.
 pub(crate) fn remove_all_of(instance: &str) {
-    let ids: Vec<String> = containers_of(instance).into_iter().map(|it| it.id).collect();
-    if ids.is_empty() {
-        return;
-    }
-    let mut arguments = vec!["rm", "--force", "--volumes"];
-    arguments.extend(ids.iter().map(String::as_str));
-    if let Err(error) = docker(&arguments) {
-        eprintln!("containers of {instance} are left: {error}");
+    for round in 0..ROUNDS_MAX {
+        let ids: Vec<String> = containers_of(instance).into_iter().map(|it| it.id).collect();
+        if ids.is_empty() && round > 0 {
+            return;
+        }
+        if ids.is_empty() {
+            continue;
+        }
+        let mut arguments = vec!["rm", "--force", "--volumes"];
+        arguments.extend(ids.iter().map(String::as_str));
+        if let Err(error) = docker(&arguments) {
+            eprintln!("containers of {instance} are being removed: {error}");
+        }
     }
 }
