@@ -15,6 +15,7 @@ use crate::file_writer::FileWriterMsg;
 use crate::layout::SandboxDir;
 use crate::live::Busy;
 use crate::project::ProjectMsg;
+use crate::tree::Places;
 
 /// What is older than this in the trash is not being removed by anybody.
 const TRASH_KEPT: Duration = Duration::from_secs(600);
@@ -25,6 +26,8 @@ pub struct Files {
     pub(crate) workspace: Arc<Workspace>,
     pub(crate) project: ActorRef<ProjectMsg>,
     pub(crate) busy: Arc<Busy>,
+    /// A write that waits is a request in flight, and bounded as such.
+    _places: Arc<Places>,
 }
 
 /// What the event log shows of a write.
@@ -137,11 +140,12 @@ pub(crate) async fn open(
     dir: SandboxDir,
     busy: Busy,
     project: ActorRef<ProjectMsg>,
+    places: Places,
 ) -> Answer<Files> {
     let busy = Arc::new(busy);
     let live = Arc::clone(busy.live());
     let opened = tokio::task::spawn_blocking(move || live.workspace(&dir)).await;
     let opened = opened.map_err(|error| Fault::Internal(error.to_string().into()))?;
     let workspace = opened.map_err(|error| Fault::Disk(error.to_string().into()))?;
-    Ok(Files { workspace, project, busy })
+    Ok(Files { workspace, project, busy, _places: Arc::new(places) })
 }

@@ -71,8 +71,11 @@ pub enum Operation {
 struct Admitted {
     entry: Entry,
     hold: Hold,
-    _places: [OwnedSemaphorePermit; 2],
+    places: Places,
 }
+
+/// Places of a request: its tenant's and its project's.
+pub(crate) type Places = [OwnedSemaphorePermit; 2];
 
 impl Tree {
     /// Spawns the root and all that serves every project.
@@ -429,7 +432,7 @@ impl Tree {
             return Err(no_such(key));
         }
         let dir = self.context().sandbox_dir(&live.row().sandbox);
-        files::open(dir, Busy::new(live), admitted.entry.actor.clone()).await
+        files::open(dir, Busy::new(live), admitted.entry.actor, admitted.places).await
     }
 
     /// What happens in a project from now on, or from after an event on.
@@ -556,7 +559,7 @@ impl Tree {
         let limit = self.settings().project_requests_max;
         let busy = |_| Refusal::Busy { what: format!("{limit} requests for one project").into() };
         let place = Arc::clone(&entry.live.request_places).try_acquire_owned().map_err(busy)?;
-        Ok(Admitted { entry, hold, _places: [tenant_place, place] })
+        Ok(Admitted { entry, hold, places: [tenant_place, place] })
     }
 
     /// The link of a running sandbox; waits while it is being made again after a
