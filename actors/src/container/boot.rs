@@ -15,6 +15,8 @@ use crate::context::Context;
 use crate::link::Link;
 use crate::ports::{ContainerState, EngineError, SandboxSpec, Seen};
 
+/// Containers that are made for one start.
+const START_ATTEMPTS: u32 = 3;
 /// How often the engine is asked whether a silent sandbox still lives.
 const LIFE_SIGN_EVERY: Duration = Duration::from_secs(2);
 
@@ -25,19 +27,7 @@ impl Work {
         let made_with = fingerprint(&spec);
         let (dir, owner) = (self.context.sandbox_dir(&row.sandbox), row.owner);
         on_disk(move || dir.prepare(owner)).await?;
-        let id = match self.usable(row, &made_with).await? {
-            Some(seen) if seen.state == ContainerState::Running => Some(seen.container),
-            Some(seen) => self.start_again(row, seen.container).await?,
-            None => None,
-        };
-        let id = match id {
-            Some(id) => id,
-            None => {
-                let id = self.create_container(&spec).await?;
-                self.start(row, &id).await?.map_err(engine_fault)?;
-                id
-            }
-        };
+        let id = self.running_container(row, &spec, &made_with).await?;
         let Some(link) = self.wait_for_link(row).await? else {
             return Err(Fault::Sandbox("it ended as soon as it was started".into()).into());
         };
@@ -53,6 +43,33 @@ impl Work {
             Change { container: Some(Some(container)), ..Change::default() },
         )
         .await
+    }
+
+    /// Makes a container run that was made with these settings, and answers its id. One
+    /// that somebody removes meanwhile is made anew.
+    async fn running_container(
+        &self,
+        row: &Project,
+        spec: &SandboxSpec,
+        made_with: &str,
+    ) -> Answer<Box<str>> {
+        for _ in 0..START_ATTEMPTS {
+            let id = match self.usable(row, made_with).await? {
+                Some(seen) if seen.state == ContainerState::Running => return Ok(seen.container),
+                Some(seen) => seen.container,
+                None => self.create_container(spec).await?,
+            };
+            match self.start(row, &id).await? {
+                Ok(()) => return Ok(id),
+                Err(EngineError::Gone) => {
+                    // Its name is free when this has ended.
+                    let removed = self.context.engine.remove(&id);
+                    self.engine(removed).await.map_err(engine_fault)?;
+                }
+                Err(error) => return Err(engine_fault(error).into()),
+            }
+        }
+        Err(Fault::Engine("the container is removed as often as it is made".into()).into())
     }
 
     /// The sandbox's container, if it was made with these settings; any other is removed.
@@ -81,20 +98,6 @@ impl Work {
         let id = self.engine(created).await.map_err(engine_fault)?;
         fail::fail_point!("container-created-before-start");
         Ok(id)
-    }
-
-    /// Starts a container that was there; `None` when somebody removes it meanwhile.
-    async fn start_again(&self, row: &Project, id: Box<str>) -> Answer<Option<Box<str>>> {
-        match self.start(row, &id).await? {
-            Ok(()) => Ok(Some(id)),
-            Err(EngineError::Gone) => {
-                // Its name is free when this has ended.
-                let removed = self.context.engine.remove(&id);
-                self.engine(removed).await.map_err(engine_fault)?;
-                Ok(None)
-            }
-            Err(error) => Err(engine_fault(error).into()),
-        }
     }
 
     async fn start(&self, row: &Project, id: &str) -> Answer<Result<(), EngineError>> {
