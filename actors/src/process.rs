@@ -12,6 +12,7 @@
 //! and never twice. Supervised by the project; its successor reads the record and
 //! finds the job again.
 
+mod change;
 mod pump;
 
 use std::collections::VecDeque;
@@ -19,34 +20,28 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ractor::{Actor, ActorProcessingErr, ActorRef, RpcReplyPort};
-use sandtree_model::process::WhenFull;
 use sandtree_model::{
-    Answer, Event, ExitStatus, Fault, Phase, ProcessRecord, ProcessSpec, Refusal, RestartPolicy,
+    Answer, Event, ExitStatus, Phase, ProcessRecord, ProcessSpec, Refusal, RestartPolicy,
 };
-use sandtree_wire::{Job, JobSpec, JobState, Request, Size};
+use sandtree_wire::{Job, JobState, Request};
 use tokio::task::JoinSet;
 use tokio_util::task::AbortOnDropHandle;
 
 use crate::context::Context;
 use crate::link::Link;
 use crate::live::Live;
-use crate::ports::{Write, Written};
 use crate::sandbox::exit_status;
 use crate::tasks::survive;
 use crate::view::{ProcessState, ProcessView};
+use change::{Change, Task};
 
 /// Pause before the first restart; doubles up to the last.
 const BACKOFF: Duration = Duration::from_secs(1);
 const BACKOFF_MAX: Duration = Duration::from_secs(30);
 /// A process that ran so long has made good its earlier failures.
 const FORGIVEN_AFTER_US: u64 = 60_000_000;
-/// Time beyond the grace period until init must have told the end.
-const END_MARGIN: Duration = Duration::from_secs(10);
-
 /// Longest time that a start's output waits for the rest of the one before.
 const DRAIN_MAX: Duration = Duration::from_secs(30);
-/// Longest time until a start is shown to readers.
-const SHOWN_WITHIN: Duration = Duration::from_secs(2);
 
 type PutReply = RpcReplyPort<Answer<(ProcessView, bool)>>;
 
@@ -105,16 +100,6 @@ pub(crate) struct State {
     /// Of the start with this epoch.
     pump: Option<(u64, AbortOnDropHandle<()>)>,
     tasks: JoinSet<()>,
-}
-
-/// A change that waits for the one before it.
-enum Change {
-    Put(Box<ProcessSpec>, PutReply),
-    Stop(RpcReplyPort<Answer<ProcessView>>),
-    /// Start under this record, if the row still has the start with this epoch.
-    Start(Box<ProcessRecord>, u64),
-    /// Write this record.
-    Record(Box<ProcessRecord>),
 }
 
 impl Actor for ProcessActor {
@@ -386,180 +371,4 @@ fn show(live: &Live, state: ProcessState, pid: Option<u32>) {
 fn next_epoch(context: &Context, last: Option<&ProcessRecord>) -> u64 {
     let now = context.clock.now() / 1000;
     last.map_or(now, |record| now.max(record.epoch + 1))
-}
-
-/// One change, as its own task.
-struct Task {
-    context: Arc<Context>,
-    live: Arc<Live>,
-    link: Option<Arc<Link>>,
-    me: ActorRef<ProcessMsg>,
-}
-
-impl Task {
-    async fn run(&self, change: Change) {
-        match change {
-            Change::Put(spec, reply) => {
-                let outcome = self.put(*spec).await;
-                // Who does not wait any more reads the process.
-                let _ = reply.send(outcome);
-            }
-            Change::Stop(reply) => {
-                let outcome = self.stop().await;
-                let _ = reply.send(outcome);
-            }
-            Change::Start(record, base) => self.start_again(*record, base).await,
-            Change::Record(record) => self.record_end(*record).await,
-        }
-    }
-
-    /// Starts under a record, unless somebody stopped or replaced the start with
-    /// the epoch `base` meanwhile.
-    async fn start_again(&self, record: ProcessRecord, base: u64) {
-        let now = self.live.row().process.clone();
-        let is_due = now.is_some_and(|now| {
-            now.epoch == base && now.wanted && (record.epoch != base || now.ended.is_none())
-        });
-        if !is_due {
-            return;
-        }
-        if let Err(failure) = self.start(record).await {
-            tracing::warn!(%failure, "a process was not started again");
-        }
-    }
-
-    /// Records an end, unless a newer start has taken its place; a stop that came
-    /// meanwhile holds.
-    async fn record_end(&self, record: ProcessRecord) {
-        let now = self.live.row().process.clone();
-        let Some(now) = now.filter(|now| now.epoch == record.epoch) else { return };
-        let wanted = record.wanted && now.wanted;
-        if let Err(failure) = self.record(ProcessRecord { wanted, ..record }).await {
-            tracing::warn!(%failure, "the end of a process was not recorded");
-        }
-    }
-
-    fn view(&self) -> Option<ProcessView> {
-        self.live.process.borrow().clone()
-    }
-
-    async fn put(&self, spec: ProcessSpec) -> Answer<(ProcessView, bool)> {
-        let last = self.live.row().process.clone();
-        if let Some(view) = self.view().filter(ProcessView::is_running) {
-            if view.record.wanted && view.record.spec == spec {
-                return Ok((view, false));
-            }
-            self.end_running(&view).await?;
-        }
-        let epoch = next_epoch(&self.context, last.as_ref());
-        let record = ProcessRecord { spec, epoch, wanted: true, restarts: 0, ended: None };
-        self.start(record).await?;
-        let none = || Fault::Internal("a process that was started is not shown".into());
-        Ok((self.view().ok_or_else(none)?, true))
-    }
-
-    async fn stop(&self) -> Answer<ProcessView> {
-        let Some(record) = self.live.row().process.clone() else {
-            return Err(Refusal::not_found("the project's process").into());
-        };
-        if record.wanted {
-            self.record(ProcessRecord { wanted: false, ..record }).await?;
-        }
-        match self.view() {
-            Some(view) if view.is_running() => self.end_running(&view).await?,
-            Some(ProcessView { record, state: ProcessState::Waiting, .. }) => {
-                let status = record.ended.map_or(ExitStatus::Lost, |(status, _)| status);
-                show(&self.live, ProcessState::Ended(status), None);
-            }
-            Some(_) | None => {}
-        }
-        Ok(self.live.view().process.ok_or_else(|| Refusal::not_found("the project's process"))?)
-    }
-
-    /// Asks init to end the job, and waits until it has.
-    async fn end_running(&self, view: &ProcessView) -> Answer<()> {
-        let link = self.link.as_ref().ok_or_else(not_running)?;
-        let grace = view.record.spec.stop_grace.0;
-        show(&self.live, ProcessState::Stopping, view.pid);
-        let grace_ms = u64::try_from(grace.as_millis()).unwrap_or(u64::MAX);
-        let epoch = view.record.epoch;
-        link.tell(Request::StopJob { job: Job::Process, epoch, grace_ms }).await?;
-        let limit = grace + END_MARGIN;
-        let mut views = self.live.process.subscribe();
-        let ended = views.wait_for(|view| view.as_ref().is_none_or(|view| !view.is_running()));
-        match tokio::time::timeout(limit, ended).await {
-            Ok(_) => Ok(()),
-            Err(_) => Err(Fault::TimedOut { what: "the end of the process".into(), limit }.into()),
-        }
-    }
-
-    /// Records a start, then asks init for it.
-    async fn start(&self, record: ProcessRecord) -> Answer<()> {
-        let link = self.link.clone().ok_or(Refusal::WrongPhase {
-            phase: self.live.row().phase,
-            advice: "start the sandbox first",
-        })?;
-        self.record(record.clone()).await?;
-        show(&self.live, ProcessState::Starting, None);
-        fail::fail_point!("process-recorded-before-start");
-        let spec = job_spec(&record, self.context.settings.log_ring_bytes);
-        match link.start_job(spec).await? {
-            Ok(job) => {
-                // The actor that owns this task outlives it.
-                let _ = self.me.cast(ProcessMsg::Started(job));
-                self.shown_as_started(job.epoch).await;
-                Ok(())
-            }
-            Err(error) if self.live.row().phase != Phase::Running => {
-                // The sandbox is on its way down; its next start finds the record.
-                Err(Fault::Sandbox(error.what.into()).into())
-            }
-            Err(error) => {
-                let ended = Some((ExitStatus::Code(127), self.context.clock.now()));
-                show(&self.live, ProcessState::Ended(ExitStatus::Code(127)), None);
-                self.record(ProcessRecord { wanted: false, ended, ..record }).await?;
-                Err(Refusal::invalid("command", error.what).into())
-            }
-        }
-    }
-
-    /// Waits until the actor has shown the start, so that who asked for it sees it.
-    async fn shown_as_started(&self, epoch: u64) {
-        let mut views = self.live.process.subscribe();
-        let is_shown = |view: &Option<ProcessView>| {
-            let view = view.as_ref().filter(|view| view.record.epoch == epoch);
-            view.is_none_or(|view| view.state != ProcessState::Starting)
-        };
-        // The actor answers in microseconds; when it is dead, its successor shows it.
-        let _ = tokio::time::timeout(SHOWN_WITHIN, views.wait_for(is_shown)).await;
-    }
-
-    async fn record(&self, record: ProcessRecord) -> Answer<()> {
-        let write = Write::Process(self.live.row().uid.clone(), Some(Box::new(record)));
-        let written = self.context.write(Some(&self.live), write).await?;
-        if !matches!(written, Written::Row(_) | Written::Done) {
-            return Err(Refusal::not_found("the project").into());
-        }
-        if let Some(record) = self.live.row().process.clone() {
-            self.live.process.send_modify(|view| {
-                view.iter_mut().for_each(|view| view.record = record.clone());
-            });
-        }
-        Ok(())
-    }
-}
-
-fn job_spec(record: &ProcessRecord, ring_bytes: u64) -> JobSpec {
-    let text = |text: &str| text.to_owned();
-    let ProcessSpec { argv, cwd, env, when_full, .. } = &record.spec;
-    JobSpec {
-        job: Job::Process,
-        epoch: record.epoch,
-        argv_choices: vec![argv.iter().map(|word| text(word)).collect()],
-        cwd: cwd.as_deref().map(text),
-        env: env.iter().map(|(name, value)| (text(name), text(value))).collect(),
-        size: Size { cols: 80, rows: 24 },
-        ring_bytes,
-        block_when_full: *when_full == WhenFull::Block,
-    }
 }
