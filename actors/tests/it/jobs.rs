@@ -248,13 +248,15 @@ async fn view(tree: &Running) -> Viewer {
     opened.await.map_err(|failure| failure.to_string()).expect("a terminal")
 }
 
-/// Reads until the bytes contain `text`.
+/// Reads until the screen shows `text`. What repaints a screen may stand between two
+/// pieces of output, so the bytes alone do not tell.
 async fn read_until(viewer: &mut Viewer, text: &str) {
-    let mut seen = Vec::new();
+    let side = |count: u16| std::num::NonZeroU16::new(count).expect("a size above zero");
+    let mut screen = vt100::Parser::new(side(SIZE.rows), side(SIZE.cols), 0);
     within(LONG, &format!("{text:?} in the terminal"), async {
-        while !String::from_utf8_lossy(&seen).contains(text) {
+        while !screen.screen().contents().contains(text) {
             match viewer.next().await.expect("a terminal that goes on") {
-                TerminalItem::Bytes(bytes) => seen.extend_from_slice(&bytes),
+                TerminalItem::Bytes(bytes) => screen.process(&bytes),
                 TerminalItem::Ready { .. } | TerminalItem::Gap { .. } => {}
                 TerminalItem::Exited(status) => panic!("ended with {status:?}"),
             }
