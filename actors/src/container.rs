@@ -122,6 +122,8 @@ pub(crate) struct State {
 struct Current {
     /// Absent while it only settles.
     operation: Option<Operation>,
+    /// Of the row when it began.
+    generation: u64,
     waiting: Vec<Asked>,
     cancel: CancellationToken,
 }
@@ -193,7 +195,10 @@ impl State {
                 Some(operation) => operation == asked.operation,
                 None => target_of(asked.operation) == self.live.row().target,
             };
-            if is_same {
+            // At rest again, it has all but ended: this request is for what comes after.
+            let row = self.live.row();
+            let is_over = row.is_at_rest() && row.generation > current.generation;
+            if is_same && !is_over {
                 current.waiting.push(asked);
                 return;
             }
@@ -265,7 +270,8 @@ impl State {
             cancel: cancel.clone(),
         };
         let operation = asked.as_ref().map(|asked| asked.operation);
-        self.current = Some(Current { operation, waiting: asked.into_iter().collect(), cancel });
+        let (generation, waiting) = (self.live.row().generation, asked.into_iter().collect());
+        self.current = Some(Current { operation, generation, waiting, cancel });
         let me = self.me.clone();
         self.tasks.spawn(async move {
             let outcome = survive(work.run(operation)).await;
