@@ -18,7 +18,7 @@ use sandtree_model::{InstanceId, Profile, ProfileName};
 use crate::edge::context::EdgeSettings;
 use layers::{Key, Leaf, Leaves, Source};
 use reader::Reader;
-pub use sections::{Docker, Log, Secret, Server, Tree};
+pub use sections::{Docker, Log, Pool, Secret, Server, Tree};
 
 /// The defaults, which are also the documentation of every key.
 pub const DEFAULT_TOML: &str = include_str!("../config/default.toml");
@@ -43,6 +43,8 @@ pub struct Config {
     pub profiles: BTreeMap<ProfileName, Profile>,
     /// `[tree]`.
     pub tree: Tree,
+    /// `[pool]`.
+    pub pool: Pool,
     /// `[log]`.
     pub log: Log,
     leaves: BTreeMap<Key, Leaf>,
@@ -151,13 +153,20 @@ impl Config {
             let problem = format!("leads, with tree.uid_first, beyond the last uid, {UID_MAX}");
             r.fault(&Key::dotted("tree.uid_count"), problem);
         }
+        let (profiles, pool) = (sections::profiles(r), sections::pool(r));
+        for name in pool.sizes.keys().filter(|name| !profiles.contains_key(*name)) {
+            let known = profiles.keys().map(|name| &**name).collect::<Vec<_>>().join(", ");
+            let problem = format!("is of no profile; there are {known}");
+            r.fault(&Key::of(["pool", "sizes", name]), problem);
+        }
         Self {
             store: sections::store(r).unwrap_or_else(|| server.data_dir.join(STORE_FILE)),
             server,
             admin_key,
             docker: sections::docker(r),
-            profiles: sections::profiles(r),
+            profiles,
             tree,
+            pool,
             log: sections::log(r),
             leaves: BTreeMap::new(),
         }
@@ -224,6 +233,8 @@ impl Config {
             events_kept: tree.events_kept,
             passivate_after: tree.passivate_after,
             janitor_interval: tree.janitor_interval,
+            pool_sizes: self.pool.sizes.clone(),
+            pool_refills_max: self.pool.refills_max,
             batch_max: tree.batch_max,
             writes_waiting_max: tree.writes_waiting_max,
         }

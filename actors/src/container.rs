@@ -27,7 +27,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::context::Context;
-use crate::home::Home;
+use crate::home::{Home, OpenHome};
 use crate::link::{Link, LinkNews};
 use crate::live::Live;
 use crate::ports::{WhatHappened, Write};
@@ -35,6 +35,7 @@ use crate::project::ProjectMsg;
 use crate::tasks::survive;
 use crate::tree::Operation;
 use work::Work;
+pub(crate) use work::{engine_fault, on_disk};
 
 /// Pause before the first attempt to settle again; doubles up to the last.
 const RETRY_AFTER: Duration = Duration::from_millis(500);
@@ -95,6 +96,8 @@ pub(crate) struct Arguments {
     pub(crate) context: Arc<Context>,
     pub(crate) live: Arc<Live>,
     pub(crate) project: ActorRef<ProjectMsg>,
+    /// The open socket of a sandbox that comes from the pool.
+    pub(crate) home: Option<OpenHome>,
 }
 
 /// What the actor holds.
@@ -138,12 +141,12 @@ impl Actor for ContainerActor {
         me: ActorRef<ContainerMsg>,
         arguments: Arguments,
     ) -> Result<State, ActorProcessingErr> {
-        let Arguments { context, live, project } = arguments;
+        let Arguments { context, live, project, home } = arguments;
         let is_settled = live.row().is_at_rest();
         if !is_settled {
             me.cast(ContainerMsg::Settle)?;
         }
-        Ok(State {
+        let mut state = State {
             me,
             context,
             live,
@@ -157,7 +160,11 @@ impl Actor for ContainerActor {
             queue: VecDeque::new(),
             leases: Vec::new(),
             tasks: JoinSet::new(),
-        })
+        };
+        if let Some(home) = home {
+            state.follow(home);
+        }
+        Ok(state)
     }
 
     async fn handle(
@@ -286,8 +293,11 @@ impl State {
             return Ok(Arc::clone(home));
         }
         let dir = self.context.sandbox_dir(&self.live.row().sandbox);
-        let (home, mut news) = Home::open(dir.root())?;
-        let home = Arc::new(home);
+        Ok(self.follow(OpenHome::open(dir.root())?))
+    }
+
+    /// From now on the news of this home are told to this actor.
+    fn follow(&mut self, OpenHome { home, mut news }: OpenHome) -> Arc<Home> {
         self.home = Some(Arc::clone(&home));
         let me = self.me.clone();
         self.tasks.spawn(async move {
@@ -297,7 +307,7 @@ impl State {
                 }
             }
         });
-        Ok(home)
+        home
     }
 
     fn intent_committed(&mut self) {

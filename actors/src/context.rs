@@ -1,5 +1,6 @@
 //! What every actor of one tree shares.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::OnceLock;
 
@@ -9,8 +10,10 @@ use tokio::sync::{Semaphore, watch};
 use tokio_util::task::TaskTracker;
 
 use crate::directory::Directory;
+use crate::home::Home;
 use crate::layout::SandboxDir;
 use crate::live::Live;
+use crate::pool::Pool;
 use crate::ports::{Clock, Engine, EngineError, Store, Write, Written};
 use crate::repository::Repository;
 use crate::settings::TreeSettings;
@@ -29,6 +32,7 @@ pub(crate) struct Context {
     /// Whether the engine answered when it was last asked.
     pub(crate) engine_is_here: watch::Sender<bool>,
     repository: std::sync::Mutex<Option<Repository>>,
+    pool: std::sync::Mutex<Option<Pool>>,
     root: OnceLock<ractor::ActorCell>,
 }
 
@@ -49,6 +53,7 @@ impl Context {
             tasks: TaskTracker::new(),
             engine_is_here: watch::Sender::new(true),
             repository: std::sync::Mutex::new(None),
+            pool: std::sync::Mutex::new(None),
             root: OnceLock::new(),
         })
     }
@@ -56,6 +61,16 @@ impl Context {
     /// The directory of a sandbox on the host.
     pub(crate) fn sandbox_dir(&self, sandbox: &SandboxUid) -> SandboxDir {
         SandboxDir::new(&self.settings.data_dir, sandbox)
+    }
+
+    /// Where the notes of pooled sandboxes are.
+    pub(crate) fn pool_dir(&self) -> PathBuf {
+        self.settings.data_dir.join("pool")
+    }
+
+    /// The note of one pooled sandbox.
+    pub(crate) fn pool_note(&self, sandbox: &SandboxUid) -> PathBuf {
+        self.pool_dir().join(sandbox.as_str())
     }
 
     /// A profile by its name.
@@ -102,6 +117,46 @@ impl Context {
             *before = is_here;
             changed
         });
+    }
+
+    /// One operation of the engine, when there is a place for it.
+    pub(crate) async fn on_engine<T>(
+        &self,
+        operation: impl Future<Output = Result<T, EngineError>>,
+    ) -> Result<T, EngineError> {
+        let _place = self.engine_places.acquire().await;
+        let outcome = operation.await;
+        self.note_engine(&outcome);
+        outcome
+    }
+
+    /// Whether it was init that has dialled home. Under another runtime than the
+    /// engine's own, the kernel shows a process of that runtime instead.
+    pub(crate) fn check_identity(
+        &self,
+        profile: &str,
+        home: &Home,
+        init_pid: Option<u32>,
+    ) -> Answer<()> {
+        let is_plain = self.profile(profile).is_ok_and(|profile| profile.runtime.is_empty());
+        if !is_plain || home.is_dialled_by(init_pid) {
+            return Ok(());
+        }
+        Err(Fault::Sandbox("something else than its init has dialled home".into()).into())
+    }
+
+    /// The pool, unless it is being restarted.
+    pub(crate) fn pool(&self) -> Option<Pool> {
+        self.lock_pool().clone()
+    }
+
+    /// Replaces the pool.
+    pub(crate) fn set_pool(&self, pool: Pool) {
+        *self.lock_pool() = Some(pool);
+    }
+
+    fn lock_pool(&self) -> std::sync::MutexGuard<'_, Option<Pool>> {
+        self.pool.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 
     /// Writes through the repository; the row is shown in `live` by the answer.

@@ -81,5 +81,7 @@ fn tell(tree: &Tree, happening: &Happening) {
     if let Some(entry) = tree.context().directory.find_by_sandbox(&happening.sandbox) {
         // One that ended meanwhile needs no telling.
         let _ = entry.actor.cast(ProjectMsg::Container(ContainerMsg::Happened(happening.what)));
+    } else if let Some(pool) = tree.context().pool() {
+        pool.happened(happening.sandbox.clone(), happening.what);
     }
 }

@@ -55,6 +55,8 @@ struct Shared {
     link: watch::Sender<Option<Arc<Link>>>,
     streams: Arc<Owed<UnixStream>>,
     links_made: AtomicU64,
+    /// Number of the link whose init is known to be the one that the engine started.
+    vouched: AtomicU64,
     /// Process id of init on the host; 0 while unknown or not tellable.
     init_pid: AtomicU32,
     news: mpsc::Sender<(u64, LinkNews)>,
@@ -63,6 +65,24 @@ struct Shared {
 
 /// What a home tells its container actor: which link, and what of it.
 pub(crate) type HomeNews = mpsc::Receiver<(u64, LinkNews)>;
+
+/// A home whose news nobody reads yet.
+pub(crate) struct OpenHome {
+    pub(crate) home: Arc<Home>,
+    pub(crate) news: HomeNews,
+}
+
+impl OpenHome {
+    /// Opens the home of the sandbox whose directory is `root`, see [`Home::open`].
+    ///
+    /// # Errors
+    ///
+    /// As [`Home::open`].
+    pub(crate) fn open(root: &Path) -> io::Result<Self> {
+        let (home, news) = Home::open(root)?;
+        Ok(Self { home: Arc::new(home), news })
+    }
+}
 
 impl Home {
     /// Binds the socket of the sandbox whose directory is `root`. An init that
@@ -84,6 +104,7 @@ impl Home {
             link: watch::Sender::new(None),
             streams: Arc::default(),
             links_made: AtomicU64::new(0),
+            vouched: AtomicU64::new(0),
             init_pid: AtomicU32::new(0),
             news,
             has_refused: AtomicBool::new(false),
@@ -126,6 +147,19 @@ impl Home {
             .await
             .map_err(|_| Fault::Internal("the sandbox's socket is closed".into()))?;
         link.clone().ok_or_else(|| Fault::Internal("a link vanished".into()))
+    }
+
+    /// Notes that the init of this link is the one that the engine started, and that
+    /// nothing was ever asked of it.
+    pub(crate) fn vouch(&self, link: &Link) {
+        self.shared.vouched.store(link.number, Ordering::Relaxed);
+    }
+
+    /// The link that was vouched for, as long as it holds; once.
+    pub(crate) fn vouched_link(&self) -> Option<Arc<Link>> {
+        let number = self.shared.vouched.swap(0, Ordering::Relaxed);
+        let link = self.shared.link.borrow().clone()?;
+        (link.number == number && !link.is_closed()).then_some(link)
     }
 
     /// Whether the process that proved itself is the one that the engine started.

@@ -5,6 +5,7 @@
 //! ├─ repository             the only writer of runtime state
 //! ├─ reconciler             takes stock at start, and when the engine comes back
 //! ├─ janitor                idle timeout, maximum lifetime, orphans, passivation
+//! ├─ pool                   started sandboxes that wait to be claimed
 //! ├─ engine watch           engine events become facts for the project concerned
 //! └─ project × N            the address of every request about one project
 //!    ├─ container           the single authority of its life cycle
@@ -37,6 +38,7 @@ mod layout;
 mod link;
 mod live;
 pub mod log;
+mod pool;
 pub mod ports;
 mod process;
 mod project;
@@ -47,6 +49,8 @@ mod root;
 mod sandbox;
 pub mod screen;
 mod settings;
+mod shape;
+mod stages;
 mod supervise;
 mod tasks;
 mod terminal;

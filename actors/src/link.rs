@@ -119,6 +119,11 @@ impl Link {
         self.closed.is_cancelled()
     }
 
+    /// Returns when the connection has ended.
+    pub(crate) async fn ended(&self) {
+        self.closed.cancelled().await;
+    }
+
     /// Sets what holds for every program from now on, and answers the jobs that
     /// are there from before.
     pub(crate) async fn configure(&self, configuration: Configuration) -> Answer<Vec<JobState>> {

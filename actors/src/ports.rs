@@ -335,6 +335,9 @@ pub enum Write {
     Process(ProjectUid, Option<Box<ProcessRecord>>),
     /// Times of the last activity, in microseconds since 1970.
     Activity(Vec<(ProjectUid, u64)>),
+    /// The next uid of the range, for a sandbox that has no project yet. It is not
+    /// given again before all the others were.
+    ReserveOwner,
 }
 
 /// A transition of a project's phase, and what changes with it.
@@ -369,6 +372,8 @@ pub enum Written {
     Repeated(Box<Project>),
     /// Done; there is no row to show.
     Done,
+    /// Done; this uid, and the gid of the same number, is reserved.
+    Owner(u32),
     /// Not done: the id is taken by this project.
     Taken(Box<Project>),
     /// Not done: the idempotency key was used for another request.

@@ -22,6 +22,7 @@ use tokio::time::Instant;
 use crate::container::{self, ContainerActor, ContainerMsg, Up};
 use crate::context::Context;
 use crate::file_writer::{FileWriterActor, FileWriterMsg};
+use crate::home::OpenHome;
 use crate::link::Link;
 use crate::live::Live;
 use crate::process::{self, ProcessActor, ProcessMsg};
@@ -69,6 +70,8 @@ pub(crate) struct Arguments {
     pub(crate) context: Arc<Context>,
     pub(crate) live: Arc<Live>,
     pub(crate) key: ProjectKey,
+    /// The open socket of a sandbox that comes from the pool.
+    pub(crate) home: Option<OpenHome>,
 }
 
 /// What the actor holds.
@@ -77,6 +80,8 @@ pub(crate) struct State {
     context: Arc<Context>,
     live: Arc<Live>,
     key: ProjectKey,
+    /// For the first container actor.
+    home: Option<OpenHome>,
     link: Option<Arc<Link>>,
     container: Child<ContainerMsg>,
     process: Child<ProcessMsg>,
@@ -130,13 +135,14 @@ impl Actor for ProjectActor {
     async fn pre_start(
         &self,
         me: ActorRef<ProjectMsg>,
-        Arguments { context, live, key }: Arguments,
+        Arguments { context, live, key, home }: Arguments,
     ) -> Result<State, ActorProcessingErr> {
         let mut state = State {
             me,
             context,
             live,
             key,
+            home,
             link: None,
             container: Child::default(),
             process: Child::default(),
@@ -220,7 +226,8 @@ impl State {
         let (project, above) = (self.me.clone(), self.me.get_cell());
         match part {
             Part::Container => {
-                let arguments = container::Arguments { context, live, project };
+                let home = self.home.take();
+                let arguments = container::Arguments { context, live, project, home };
                 let spawned = Actor::spawn_linked(None, ContainerActor, arguments, above).await?;
                 self.container.spawned(spawned.0);
             }

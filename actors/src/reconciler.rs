@@ -6,13 +6,15 @@
 //! Serving begins at once: a request about a project that was not roused yet
 //! spawns it itself.
 
+use std::collections::HashSet;
+
 use futures_util::StreamExt as _;
 use ractor::{Actor, ActorProcessingErr, ActorRef};
 use sandtree_model::{Answer, Fault, SandboxUid};
 use tokio::task::JoinSet;
 
 use crate::container::ContainerMsg;
-use crate::ports::{EngineError, StoreError};
+use crate::ports::{EngineError, Seen, StoreError};
 use crate::project::ProjectMsg;
 use crate::tasks::survive;
 use crate::tree::Tree;
@@ -159,17 +161,27 @@ pub(crate) async fn sweep(tree: &Tree) -> Answer<usize> {
     let listed = context.engine.list().await;
     context.note_engine(&listed);
     let seen = listed.map_err(engine_away)?;
+    // Asked between the two: what leaves the pool is a project's row by then.
+    let pooled = pooled(tree).await?;
     let sandboxes: Vec<SandboxUid> = seen.iter().map(|seen| seen.sandbox.clone()).collect();
     let owned = context.store.owned(&sandboxes).await;
     let owned = owned.map_err(|StoreError(why)| Fault::StoreAway(why))?;
-    let owned: std::collections::HashSet<_> = owned.into_iter().collect();
+    let owned: HashSet<_> = owned.into_iter().collect();
     let mut removed = 0;
-    for orphan in seen.into_iter().filter(|seen| !owned.contains(&seen.sandbox)) {
+    let is_orphan = |seen: &Seen| !owned.contains(&seen.sandbox) && !pooled.contains(&seen.sandbox);
+    for orphan in seen.into_iter().filter(is_orphan) {
         tracing::warn!(sandbox = %orphan.sandbox, container = %orphan.container, "removing an orphan");
         context.engine.remove(&orphan.container).await.map_err(engine_away)?;
         removed += 1;
     }
     Ok(removed)
+}
+
+async fn pooled(tree: &Tree) -> Answer<HashSet<SandboxUid>> {
+    let Some(pool) = tree.context().pool() else {
+        return Err(Fault::Internal("the pool is being restarted".into()).into());
+    };
+    pool.known(tree.settings().operation_timeout).await
 }
 
 fn engine_away(error: EngineError) -> Fault {

@@ -173,7 +173,11 @@ fn publish(live: &Live, write: &Write, row: &Project) {
             principal: moved.principal.clone(),
             at: moved.at,
         }),
-        Write::Create(_) | Write::Patch(..) | Write::Process(..) | Write::Activity(_) => None,
+        Write::Create(_)
+        | Write::Patch(..)
+        | Write::Process(..)
+        | Write::Activity(_)
+        | Write::ReserveOwner => None,
     };
     live.publish(row.clone(), transition);
 }

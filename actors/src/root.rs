@@ -4,6 +4,7 @@
 //! root ─┬─▶ repository     ─┐
 //!       ├─▶ reconciler      │ spawned with the root, and again when they fail
 //!       ├─▶ janitor         │
+//!       ├─▶ pool            │
 //!       ├─▶ engine watch   ─┘
 //!       └─▶ project × N      spawned by requests; again when one fails that is not at rest
 //! ```
@@ -16,6 +17,7 @@ use tokio::time::Instant;
 
 use crate::engine_watch::EngineWatchActor;
 use crate::janitor::JanitorActor;
+use crate::pool::{Pool, PoolActor};
 use crate::reconciler::ReconcilerActor;
 use crate::repository::{Repository, RepositoryActor};
 use crate::supervise::{ChildEnd, FOR_EVER, Verdict};
@@ -35,10 +37,13 @@ pub(crate) enum Part {
     Repository,
     Reconciler,
     Janitor,
+    Pool,
     EngineWatch,
 }
 
-const PARTS: [Part; 4] = [Part::Repository, Part::Reconciler, Part::Janitor, Part::EngineWatch];
+/// The pool comes before who asks it what is no orphan.
+const PARTS: [Part; 5] =
+    [Part::Repository, Part::Pool, Part::Reconciler, Part::Janitor, Part::EngineWatch];
 
 /// The actor.
 pub(crate) struct RootActor;
@@ -127,6 +132,12 @@ impl State {
                 Actor::spawn_linked(None, ReconcilerActor, tree, above).await?.0.get_id()
             }
             Part::Janitor => Actor::spawn_linked(None, JanitorActor, tree, above).await?.0.get_id(),
+            Part::Pool => {
+                let spawned = Actor::spawn_linked(None, PoolActor, context.clone(), above).await?;
+                let id = spawned.0.get_id();
+                context.set_pool(Pool::new(spawned.0));
+                id
+            }
             Part::EngineWatch => {
                 Actor::spawn_linked(None, EngineWatchActor, tree, above).await?.0.get_id()
             }

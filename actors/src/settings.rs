@@ -48,6 +48,10 @@ pub struct TreeSettings {
     pub passivate_after: Duration,
     /// Time between two rounds of the janitor.
     pub janitor_interval: Duration,
+    /// Started sandboxes that wait to be claimed, by profile.
+    pub pool_sizes: BTreeMap<ProfileName, usize>,
+    /// Most sandboxes that are being made for the pool at once.
+    pub pool_refills_max: usize,
     /// Most writes in one durable transaction.
     pub batch_max: usize,
     /// Most writes that wait for a transaction; more are answered "busy".
@@ -83,6 +87,8 @@ impl TreeSettings {
             events_kept: 256,
             passivate_after: Duration::from_secs(60),
             janitor_interval: Duration::from_secs(15),
+            pool_sizes: BTreeMap::new(),
+            pool_refills_max: 2,
             batch_max: 256,
             writes_waiting_max: 16_384,
         }

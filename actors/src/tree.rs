@@ -3,6 +3,7 @@
 //! Every call here becomes a message to a project's actor, or a read of what was
 //! published. Admission is bounded here, before any mailbox.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,8 +11,8 @@ use dashmap::DashMap;
 use ractor::{Actor, ActorRef, RpcReplyPort, SpawnErr};
 use rand::TryRngCore as _;
 use sandtree_model::{
-    Answer, EventId, Fault, NewProject, Phase, Principal, ProcessSpec, Project, ProjectKey,
-    ProjectPatch, ProjectUid, Refusal, Target, TenantId,
+    Answer, EventId, Fault, NewProject, Phase, Principal, ProcessSpec, ProfileName, Project,
+    ProjectKey, ProjectPatch, ProjectUid, Refusal, Target, TenantId,
 };
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
@@ -21,9 +22,11 @@ use crate::context::Context;
 use crate::directory::Entry;
 use crate::events::EventReader;
 use crate::files::{self, Files};
+use crate::home::OpenHome;
 use crate::link::Link;
 use crate::live::{Busy, Hold, Live, LiveLimits};
 use crate::log::LogReader;
+use crate::pool::Claimed;
 use crate::ports::{Clock, Engine, Filter, Store, StoreError, Write, Written};
 use crate::process::ProcessMsg;
 use crate::project::{self, ProjectActor, ProjectMsg};
@@ -31,6 +34,8 @@ use crate::request::{CreateRequest, PatchRequest, check_env, check_labels, check
 use crate::root::{RootActor, RootMsg};
 use crate::sandbox::Sandbox;
 use crate::settings::TreeSettings;
+use crate::shape::Shape;
+use crate::stages::{self, timed};
 use crate::terminal::{TerminalMsg, ViewRequest, Viewer};
 use crate::view::{Cursor, ProcessView, View};
 
@@ -128,12 +133,24 @@ impl Tree {
 
     async fn create_whole(&self, by: &Principal, request: CreateRequest) -> Answer<(View, bool)> {
         self.check_owner()?;
-        let new = self.new_project(by, &request)?;
+        let began = tokio::time::Instant::now();
+        let mut new = self.new_project(by, &request)?;
         if request.start && !*self.context().engine_is_here.borrow() {
             self.context().check_engine().await?;
         }
         let _tenant_place = self.tenant_place(&by.tenant)?;
-        let row = match self.context().write(None, Write::Create(Box::new(new))).await? {
+        let claimed = if request.start { self.claim(&mut new).await } else { None };
+        stages::note("admission", began);
+        let writing = self.context().write(None, Write::Create(Box::new(new)));
+        let written = match timed("commit", writing).await {
+            Ok(written) => written,
+            Err(failure) => {
+                // It may be written all the same.
+                claimed.into_iter().for_each(Claimed::abandon);
+                return Err(failure);
+            }
+        };
+        let row = match written {
             Written::Row(row) => row,
             Written::Repeated(row) => {
                 if !row.is_at_rest() {
@@ -150,20 +167,42 @@ impl Tree {
                 let why = "the range of uids for sandboxes is used up; an operator has to widen it";
                 return Err(Fault::StoreAway(why.into()).into());
             }
-            Written::Done | Written::Stale => return Err(odd_outcome().into()),
+            Written::Done | Written::Owner(_) | Written::Stale => return Err(odd_outcome().into()),
         };
         let key = row.key.clone();
         let operation = if request.start { Operation::Start } else { Operation::Stop };
-        let made = self.make(*row, by, operation).await;
+        let made = self.make(*row, claimed, by, operation).await;
         if made.is_err() {
             self.undo_create(by.clone(), key);
+        }
+        if request.start {
+            stages::note("ready", began);
         }
         Ok((made?, true))
     }
 
-    async fn make(&self, row: Project, by: &Principal, operation: Operation) -> Answer<View> {
+    /// A ready sandbox for a new project, if there is one like it.
+    async fn claim(&self, new: &mut NewProject) -> Option<Claimed> {
+        if !self.settings().pool_sizes.contains_key(&new.settings.profile) {
+            return None;
+        }
+        let claimed = self.context().pool()?.claim(Shape::of(&new.settings)).await?;
+        let (sandbox, owner, container) = claimed.parts()?;
+        new.sandbox = sandbox.clone();
+        new.owner = Some(owner);
+        new.container = Some(container.clone());
+        Some(claimed)
+    }
+
+    async fn make(
+        &self,
+        row: Project,
+        claimed: Option<Claimed>,
+        by: &Principal,
+        operation: Operation,
+    ) -> Answer<View> {
         let key = row.key.clone();
-        self.enter_with(&key, Some(row)).await?;
+        self.enter_with(&key, Some((row, claimed.and_then(Claimed::keep)))).await?;
         self.operate_because(by, &key, operation, "created".into(), false).await
     }
 
@@ -193,6 +232,7 @@ impl Tree {
             settings,
             sandbox: opaque("")?.parse().map_err(|_| odd_outcome())?,
             owner: self.context().owner_of(profile),
+            container: None,
             idempotency: request.idempotency.clone(),
             principal: by.name.clone(),
             at: self.context().clock.now(),
@@ -461,6 +501,15 @@ impl Tree {
         self.context().directory.entries().len()
     }
 
+    /// How many started sandboxes wait for a project, by profile. Nothing while the pool
+    /// is being restarted.
+    pub async fn pooled(&self) -> BTreeMap<ProfileName, usize> {
+        match self.context().pool() {
+            Some(pool) => pool.ready().await.unwrap_or_default(),
+            None => BTreeMap::new(),
+        }
+    }
+
     /// Ends all actors, bottom up; sandboxes run on.
     pub async fn shut_down(&self, deadline: Duration) {
         self.context().tasks.close();
@@ -502,14 +551,18 @@ impl Tree {
     }
 
     /// The project's entry with a hold on it; spawns its actors if need be.
-    async fn enter_with(&self, key: &ProjectKey, row: Option<Project>) -> Answer<(Entry, Hold)> {
+    async fn enter_with(
+        &self,
+        key: &ProjectKey,
+        mut fresh: Option<(Project, Option<OpenHome>)>,
+    ) -> Answer<(Entry, Hold)> {
         self.check_owner()?;
         for _ in 0..ENTER_ATTEMPTS {
             if let Some(entered) = self.context().directory.enter(key) {
                 return Ok(entered);
             }
             let place = self.context().directory.place(key);
-            let spawned = place.get_or_try_init(|| self.spawn_project(key, row.clone())).await;
+            let spawned = place.get_or_try_init(|| self.spawn_project(key, fresh.take())).await;
             match spawned {
                 Ok(entry) => self.context().directory.filled(entry),
                 Err(failure) => {
@@ -521,11 +574,15 @@ impl Tree {
         Err(Fault::Internal("the project's actors come and go; try again".into()).into())
     }
 
-    async fn spawn_project(&self, key: &ProjectKey, row: Option<Project>) -> Answer<Entry> {
+    async fn spawn_project(
+        &self,
+        key: &ProjectKey,
+        fresh: Option<(Project, Option<OpenHome>)>,
+    ) -> Answer<Entry> {
         let context = Arc::clone(self.context());
-        let row = match row {
-            Some(row) => row,
-            None => self.stored(key).await?,
+        let (row, home) = match fresh {
+            Some(fresh) => fresh,
+            None => (self.stored(key).await?, None),
         };
         let limits = LiveLimits {
             events_kept: context.settings.events_kept,
@@ -534,10 +591,12 @@ impl Tree {
         };
         let live = Live::new(row, limits, Arc::clone(&context.clock));
         let root = context.root().ok_or_else(|| Fault::Internal("the tree is not up".into()))?;
-        let arguments = project::Arguments { context, live: Arc::clone(&live), key: key.clone() };
+        let (live, key) = (Arc::clone(&live), key.clone());
+        let arguments =
+            project::Arguments { context, live: Arc::clone(&live), key: key.clone(), home };
         let spawned = Actor::spawn_linked(None, ProjectActor, arguments, root).await;
         let (actor, _) = spawned.map_err(|error| Fault::Internal(error.to_string().into()))?;
-        Ok(Entry { key: key.clone(), actor, live })
+        Ok(Entry { key, actor, live })
     }
 
     fn tenant_place(&self, tenant: &TenantId) -> Answer<OwnedSemaphorePermit> {
@@ -606,7 +665,7 @@ fn store_away(StoreError(why): StoreError) -> Fault {
 }
 
 /// A fresh opaque text of 20 characters, or of `prefix` and 19.
-fn opaque(prefix: &str) -> Answer<String> {
+pub(crate) fn opaque(prefix: &str) -> Answer<String> {
     const LETTERS: &[u8; 32] = b"abcdefghijkmnpqrstuvwxyz23456789";
     let mut bytes = [0_u8; sandtree_model::ids::UID_CHARS];
     let filled = rand::rngs::OsRng.try_fill_bytes(&mut bytes);

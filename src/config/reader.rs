@@ -159,6 +159,18 @@ impl Reader {
         texts
     }
 
+    /// Numbers under names that the user chooses.
+    pub(super) fn counts(
+        &mut self,
+        parent: &Key,
+        range: RangeInclusive<u64>,
+    ) -> BTreeMap<Box<str>, usize> {
+        let keys = self.leaves.0.keys().filter(|key| key.below(parent).is_some());
+        let keys: Vec<Key> = keys.cloned().collect();
+        let named = |key: &Key| key.below(parent).unwrap_or_default().into();
+        keys.iter().map(|key| (named(key), self.count(key, range.clone()))).collect()
+    }
+
     /// Adds a fault of a key.
     pub(super) fn fault(&mut self, key: &Key, problem: impl Into<String>) {
         let leaf = self.leaves.0.get(key);

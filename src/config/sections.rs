@@ -115,6 +115,15 @@ pub struct Tree {
     pub writes_waiting_max: usize,
 }
 
+/// `[pool]`: started sandboxes that wait for a create.
+#[derive(Debug, Clone)]
+pub struct Pool {
+    /// `[pool.sizes]`: how many, by profile.
+    pub sizes: BTreeMap<ProfileName, usize>,
+    /// Most that are being made at once.
+    pub refills_max: usize,
+}
+
 /// `[log]`: how log lines are written.
 #[derive(Debug, Clone)]
 pub struct Log {
@@ -242,6 +251,13 @@ pub(super) fn tree(r: &mut Reader) -> Tree {
         janitor_interval: r.span(&key("janitor_interval"), 1..=HOUR),
         batch_max: r.count(&key("batch_max"), 1..=10_000),
         writes_waiting_max: r.count(&key("writes_waiting_max"), 16..=1_000_000),
+    }
+}
+
+pub(super) fn pool(r: &mut Reader) -> Pool {
+    Pool {
+        sizes: r.counts(&Key::dotted("pool.sizes"), 0..=1000),
+        refills_max: r.count(&Key::dotted("pool.refills_max"), 1..=64),
     }
 }
 

@@ -31,6 +31,7 @@ macro_rules! holds {
             owned_sandboxes_are_those_of_living_projects,
             what_a_deleted_project_leaves_has_no_secrets,
             owners_are_given_once_and_again_when_free,
+            a_reserved_owner_is_given_to_nobody_else,
             a_store_belongs_to_its_first_instance,
             odd_texts_are_kept_as_they_are,
         );
@@ -168,6 +169,7 @@ pub(super) async fn moves_of_one_batch_follow_each_other(store: &impl Store) {
         Written::Stale => None,
         Written::Repeated(_)
         | Written::Done
+        | Written::Owner(_)
         | Written::Taken(_)
         | Written::KeyReused
         | Written::NoOwnerLeft => panic!("{written:?}"),
@@ -398,6 +400,25 @@ pub(super) async fn owners_are_given_once_and_again_when_free(store: &impl Store
     assert_eq!(made(store, own(103)).await.owner.0, OWNERS.first + 7);
     assert!(matches!(write(store, create(own(104))).await, Written::NoOwnerLeft));
     made(store, new(105)).await;
+}
+
+pub(super) async fn a_reserved_owner_is_given_to_nobody_else(store: &impl Store) {
+    let Written::Owner(reserved) = write(store, Write::ReserveOwner).await else {
+        panic!("no owner");
+    };
+    assert_eq!(reserved, OWNERS.first);
+    let own = NewProject { owner: None, ..new(1) };
+    assert_eq!(made(store, own).await.owner.0, OWNERS.first + 1);
+    let container = Container { id: "c".into(), made_with: "f".into(), started_at: 5 };
+    let claimed = NewProject {
+        owner: Some((reserved, reserved)),
+        container: Some(container.clone()),
+        ..new(2)
+    };
+    let claimed = made(store, claimed).await;
+    assert_eq!((claimed.owner.0, claimed.container), (reserved, Some(container)));
+    let other = write(store, Write::ReserveOwner).await;
+    assert!(matches!(other, Written::Owner(owner) if owner == OWNERS.first + 2), "{other:?}");
 }
 
 pub(super) async fn a_store_belongs_to_its_first_instance(store: &impl Store) {

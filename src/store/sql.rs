@@ -137,12 +137,13 @@ pub(super) const OWNER_AFTER: &str = concat!(
      ORDER BY q.owner_uid LIMIT 1"
 );
 
-/// `$1` to `$10`: uid, tenant, id, phase, target, settings, sandbox, owner, group, time.
+/// `$1` to `$11`: uid, tenant, id, phase, target, settings, sandbox, owner, group, time,
+/// container.
 pub(super) const PROJECT_ADD: &str = concat!(
     "INSERT INTO projects (",
     columns!(),
     ") \
-     VALUES ($1, $2, $3, $4, 1, $5, 'created', $6, $7, $8, $9, NULL, NULL, $10, $10, $10) RETURNING ",
+     VALUES ($1, $2, $3, $4, 1, $5, 'created', $6, $7, $8, $9, $11, NULL, $10, $10, $10) RETURNING ",
     columns!()
 );
 

@@ -1,19 +1,19 @@
 //! From `starting` to `running`: a container with our init in it, linked and configured.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use sandtree_model::project::Container;
 use sandtree_model::{Answer, Fault, Move, Project};
 use sandtree_wire::Configuration;
-use sha2::{Digest as _, Sha256};
 
 use super::work::{Change, Work, engine_fault, on_disk};
 use super::{ContainerMsg, Up};
 use crate::context::Context;
 use crate::link::Link;
 use crate::ports::{ContainerState, EngineError, SandboxSpec, Seen};
+use crate::shape::{Shape, fingerprint};
+use crate::stages::timed;
 
 /// Containers that are made for one start.
 const START_ATTEMPTS: u32 = 3;
@@ -23,18 +23,14 @@ const LIFE_SIGN_EVERY: Duration = Duration::from_secs(2);
 impl Work {
     /// Makes the sandbox run, and commits that it does.
     pub(super) async fn boot(&self, row: &Project) -> Answer<()> {
-        let spec = spec_of(&self.context, row)?;
+        let spec = Shape::of(&row.settings).spec(&self.context, &row.sandbox, row.owner)?;
         let made_with = fingerprint(&spec);
-        let (dir, owner) = (self.context.sandbox_dir(&row.sandbox), row.owner);
-        on_disk(move || dir.prepare(owner)).await?;
-        let id = self.running_container(row, &spec, &made_with).await?;
-        let Some(link) = self.wait_for_link(row).await? else {
-            return Err(Fault::Sandbox("it ended as soon as it was started".into()).into());
+        let (id, link) = match self.is_up_already(row, &made_with) {
+            Some(up) => up,
+            None => self.start_container(row, &spec, &made_with).await?,
         };
         let started_at = self.context.clock.now();
-        let seen = self.inspect(row).await?;
-        self.check_identity(row, seen.and_then(|seen| seen.init_pid))?;
-        self.bring_up_link(row, link, true).await?;
+        timed("configure", self.bring_up_link(row, link, true)).await?;
         let container = Container { id, made_with, started_at };
         self.live.touch();
         fail::fail_point!("linked-before-commit");
@@ -43,6 +39,31 @@ impl Work {
             Change { container: Some(Some(container)), ..Change::default() },
         )
         .await
+    }
+
+    /// The container and the link of a sandbox that came from the pool: there is nothing
+    /// to ask the engine.
+    fn is_up_already(&self, row: &Project, made_with: &str) -> Option<(Box<str>, Arc<Link>)> {
+        let container = row.container.as_ref().filter(|it| &*it.made_with == made_with)?;
+        Some((container.id.clone(), self.home.vouched_link()?))
+    }
+
+    /// Makes a container run, and waits for its init.
+    async fn start_container(
+        &self,
+        row: &Project,
+        spec: &SandboxSpec,
+        made_with: &str,
+    ) -> Answer<(Box<str>, Arc<Link>)> {
+        let (dir, owner) = (self.context.sandbox_dir(&row.sandbox), row.owner);
+        on_disk(move || dir.prepare(owner)).await?;
+        let id = self.running_container(row, spec, made_with).await?;
+        let Some(link) = timed("dial_home", self.wait_for_link(row)).await? else {
+            return Err(Fault::Sandbox("it ended as soon as it was started".into()).into());
+        };
+        let seen = self.inspect(row).await?;
+        self.check_identity(row, seen.and_then(|seen| seen.init_pid))?;
+        Ok((id, link))
     }
 
     /// Makes a container run that was made with these settings, and answers its id. One
@@ -94,8 +115,8 @@ impl Work {
             had = image => had.map_err(engine_fault)?,
             () = self.cancel.cancelled() => return Err(self.overtaken()),
         }
-        let created = self.context.engine.create(spec);
-        let id = self.engine(created).await.map_err(engine_fault)?;
+        let created = self.engine(self.context.engine.create(spec));
+        let id = timed("engine_create", created).await.map_err(engine_fault)?;
         fail::fail_point!("container-created-before-start");
         Ok(id)
     }
@@ -103,7 +124,8 @@ impl Work {
     async fn start(&self, row: &Project, id: &str) -> Answer<Result<(), EngineError>> {
         let (home, owner) = (Arc::clone(&self.home), row.owner);
         on_disk(move || home.renew_token(owner)).await?;
-        let started = self.engine(self.context.engine.start(id)).await;
+        let started = self.engine(self.context.engine.start(id));
+        let started = timed("engine_start", started).await;
         fail::fail_point!("container-started-before-link");
         Ok(started)
     }
@@ -151,36 +173,4 @@ pub(super) fn configuration(context: &Context, row: &Project) -> Configuration {
         env: env.map(|(name, value)| (name.to_string(), value.to_string())).collect(),
         execs_max: context.settings.execs_max,
     }
-}
-
-/// What the engine is told of the project.
-fn spec_of(context: &Context, row: &Project) -> Answer<SandboxSpec> {
-    let profile = context.profile(&row.settings.profile)?;
-    let dir = context.sandbox_dir(&row.sandbox);
-    let etc = |name: &str| (format!("/etc/{name}").into_boxed_str(), dir.etc(name));
-    Ok(SandboxSpec {
-        sandbox: row.sandbox.clone(),
-        image: row.settings.image.clone(),
-        user: row.owner,
-        read_only_root: profile.read_only_root,
-        capabilities: profile.capabilities.clone(),
-        network: row.settings.network,
-        runtime: profile.runtime.clone(),
-        limits: row.settings.limits,
-        init: context.settings.init.clone(),
-        home: dir.home(),
-        workspace: dir.workspace(),
-        files: BTreeMap::from([etc("passwd"), etc("group")]),
-    })
-}
-
-/// Tells whether two specs make the same container. The path of init is left
-/// out: a newer server goes on with the init that a container was made with.
-fn fingerprint(spec: &SandboxSpec) -> Box<str> {
-    let settings = (
-        (&spec.image, spec.user, spec.read_only_root, &spec.capabilities),
-        (spec.network, &spec.runtime, spec.limits),
-    );
-    let digest = Sha256::digest(format!("{settings:?}"));
-    digest.iter().take(16).map(|byte| format!("{byte:02x}")).collect::<String>().into()
 }

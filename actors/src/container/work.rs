@@ -358,10 +358,7 @@ impl Work {
         &self,
         operation: impl Future<Output = Result<T, EngineError>>,
     ) -> Result<T, EngineError> {
-        let _place = self.context.engine_places.acquire().await;
-        let outcome = operation.await;
-        self.context.note_engine(&outcome);
-        outcome
+        self.context.on_engine(operation).await
     }
 
     pub(super) fn container_id<'a>(&self, row: &'a Project) -> Answer<&'a str> {
@@ -370,20 +367,14 @@ impl Work {
         container.map(|container| &*container.id).ok_or_else(none)
     }
 
-    /// Whether it was init that has dialled home. Under another runtime than the
-    /// engine's own, the kernel shows a process of that runtime instead.
+    /// Whether it was init that has dialled home.
     pub(super) fn check_identity(&self, row: &Project, init_pid: Option<u32>) -> Answer<()> {
-        let profile = self.context.profile(&row.settings.profile);
-        let is_plain = profile.is_ok_and(|profile| profile.runtime.is_empty());
-        if !is_plain || self.home.is_dialled_by(init_pid) {
-            return Ok(());
-        }
-        Err(Fault::Sandbox("something else than its init has dialled home".into()).into())
+        self.context.check_identity(&row.settings.profile, &self.home, init_pid)
     }
 }
 
 /// An engine's error as a fault of the request.
-pub(super) fn engine_fault(error: EngineError) -> Fault {
+pub(crate) fn engine_fault(error: EngineError) -> Fault {
     match error {
         EngineError::Away(why) => Fault::EngineAway(why),
         EngineError::Image { image, why } => Fault::Image { image, why },
@@ -393,7 +384,7 @@ pub(super) fn engine_fault(error: EngineError) -> Fault {
 }
 
 /// Runs what blocks on the disk where blocking is allowed.
-pub(super) async fn on_disk<T: Send + 'static>(
+pub(crate) async fn on_disk<T: Send + 'static>(
     work: impl FnOnce() -> std::io::Result<T> + Send + 'static,
 ) -> Answer<T> {
     let done = tokio::task::spawn_blocking(work).await;

@@ -123,6 +123,8 @@ pub struct NewProject {
     /// A fixed owner of the workspace; without one the store takes the next
     /// number of the instance's range.
     pub owner: Option<(u32, u32)>,
+    /// A container that runs already in this sandbox, from the pool.
+    pub container: Option<Container>,
     /// Makes a repeated request find the first one's project.
     pub idempotency: Option<Idempotency>,
     /// Who asked.

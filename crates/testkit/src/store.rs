@@ -165,6 +165,7 @@ impl Rows {
                 }
                 Written::Done
             }
+            Write::ReserveOwner => Written::Owner(self.next_owner().0),
         }
     }
 
@@ -279,7 +280,7 @@ fn first_row(new: &NewProject, owner: (u32, u32)) -> Project {
         settings: new.settings.clone(),
         sandbox: new.sandbox.clone(),
         owner,
-        container: None,
+        container: new.container.clone(),
         process: None,
         created_at: new.at,
         updated_at: new.at,

@@ -45,6 +45,7 @@ pub(in crate::store) fn new(number: u64) -> NewProject {
         settings: settings(),
         sandbox: sandbox(number),
         owner: Some((1000, 1000)),
+        container: None,
         idempotency: None,
         principal: "key:admin".into(),
         at: 1_000_000 + number,
@@ -85,6 +86,7 @@ pub(super) fn row(written: Written) -> Project {
         Written::Row(project) => *project,
         Written::Repeated(_)
         | Written::Done
+        | Written::Owner(_)
         | Written::Taken(_)
         | Written::KeyReused
         | Written::NoOwnerLeft

@@ -47,7 +47,11 @@ fn leading_moves(writes: &[Write]) -> Vec<&MoveWrite> {
     let mut seen = HashSet::new();
     let moves = writes.iter().map_while(|write| match write {
         Write::Move(write) => Some(&**write),
-        Write::Create(_) | Write::Patch(..) | Write::Process(..) | Write::Activity(_) => None,
+        Write::Create(_)
+        | Write::Patch(..)
+        | Write::Process(..)
+        | Write::Activity(_)
+        | Write::ReserveOwner => None,
     });
     moves.take_while(|write| seen.insert(&write.uid)).collect()
 }
@@ -69,6 +73,10 @@ async fn one(
             let query = sqlx::query(sql::ACTIVITY).bind(row::activity(times)?);
             query.execute(connection).await.map_err(|why| fault(&why))?;
             Ok(Written::Done)
+        }
+        Write::ReserveOwner => {
+            let owner = next_owner(connection, owners).await?;
+            Ok(owner.map_or(Written::NoOwnerLeft, Written::Owner))
         }
     }
 }
@@ -215,7 +223,8 @@ async fn insert(
         .bind(new.sandbox.to_string())
         .bind(i64::from(owner_uid))
         .bind(i64::from(owner_gid))
-        .bind(at);
+        .bind(at)
+        .bind(new.container.as_ref().map(row::json).transpose()?);
     let project = changed(connection, query).await?.ok_or_else(vanished)?;
     let query = sqlx::query(sql::TRANSITION_ADD)
         .bind(uid.clone())
