@@ -12,6 +12,8 @@ mod hostile_wire;
 mod inside;
 #[path = "docker/main_job.rs"]
 mod main_job;
+#[path = "docker/pool.rs"]
+mod pool;
 #[path = "docker/real_program.rs"]
 mod real_program;
 #[path = "docker/restart_and_engine.rs"]
