@@ -26,6 +26,7 @@ pub mod front;
 pub mod health;
 pub mod idle;
 pub mod metrics;
+mod object;
 pub mod openapi;
 pub mod preview;
 pub mod process;

@@ -3,9 +3,10 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::OnceLock;
+use std::time::Duration;
 
 use sandtree_model::profile::User;
-use sandtree_model::{Answer, Fault, Profile, Refusal, SandboxUid};
+use sandtree_model::{Answer, Fault, Profile, Project, Refusal, SandboxUid};
 use tokio::sync::{Semaphore, watch};
 use tokio_util::task::TaskTracker;
 
@@ -17,6 +18,9 @@ use crate::pool::Pool;
 use crate::ports::{Clock, Engine, EngineError, Store, Write, Written};
 use crate::repository::Repository;
 use crate::settings::TreeSettings;
+
+/// Time between TERM and KILL where the profile is not known any more.
+const STOP_GRACE: Duration = Duration::from_secs(10);
 
 /// The doors out, the directory, and the bounds that all actors share.
 pub(crate) struct Context {
@@ -83,6 +87,13 @@ impl Context {
             let problem = "is no profile of this server's configuration";
             Refusal::invalid("profile", problem).into()
         })
+    }
+
+    /// Time between TERM and KILL when a project's sandbox stops. A profile that the
+    /// configuration has no longer must not keep it running.
+    pub(crate) fn stop_grace(&self, row: &Project) -> Duration {
+        let profile = self.profile(&row.settings.profile);
+        profile.map_or(STOP_GRACE, |profile| profile.stop_grace.0)
     }
 
     /// The owner of a profile's workspaces; `None` for one of the store's choice.

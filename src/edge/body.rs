@@ -10,6 +10,7 @@ use warp::http::HeaderMap;
 use warp::http::header::{CONTENT_LENGTH, CONTENT_TYPE};
 
 use super::errors::{Problem, kinds};
+use super::object::Object;
 
 /// The body of one request; nothing of it is read before a handler asks.
 pub struct Body(Mutex<Pieces>);
@@ -152,15 +153,8 @@ pub fn require_media(headers: &HeaderMap, allowed: &[&str]) -> Result<(), Proble
 /// `malformed-body` for text that is not JSON, else `invalid-field` with the
 /// field's path, such as `limits.pids` or `files[2].path`.
 pub fn parse_json<T: DeserializeOwned>(text: &[u8]) -> Result<T, Problem> {
-    // Serde would fill a struct from an array as well, field by field without their names.
-    if text.trim_ascii_start().starts_with(b"[") {
-        return Err(Problem::new(
-            kinds::INVALID_FIELD,
-            "the body: must be an object, not an array",
-        ));
-    }
     let mut reader = serde_json::Deserializer::from_slice(text);
-    let value = serde_path_to_error::deserialize(&mut reader).map_err(|error| {
+    let Object(value) = serde_path_to_error::deserialize(&mut reader).map_err(|error| {
         let path = error.path().to_string();
         let inner = error.into_inner();
         if inner.is_data() {

@@ -33,6 +33,7 @@ use warp::http::StatusCode;
 use super::body;
 use super::context::{Call, JSON};
 use super::errors::Problem;
+use super::object::Object;
 use super::reply::{self, Answered};
 use command::Command;
 
@@ -79,7 +80,7 @@ struct Request {
 #[serde(untagged, expecting = "must be a text, or {\"base64\": \"...\"} and nothing else")]
 enum Stdin {
     Text(String),
-    Bytes(Base64),
+    Bytes(Object<Base64>),
 }
 
 #[derive(Debug, Deserialize)]
@@ -168,7 +169,7 @@ fn spec(request: Request) -> Result<(ExecSpec, Vec<u8>), Problem> {
     let stdin = match stdin {
         None => Vec::new(),
         Some(Stdin::Text(text)) => text.into_bytes(),
-        Some(Stdin::Bytes(Base64 { base64 })) => STANDARD
+        Some(Stdin::Bytes(Object(Base64 { base64 }))) => STANDARD
             .decode(base64)
             .map_err(|error| Problem::field("stdin.base64", format!("is not base64: {error}")))?,
     };

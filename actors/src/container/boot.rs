@@ -172,5 +172,6 @@ pub(super) fn configuration(context: &Context, row: &Project) -> Configuration {
     Configuration {
         env: env.map(|(name, value)| (name.to_string(), value.to_string())).collect(),
         execs_max: context.settings.execs_max,
+        stop_grace_ms: u64::try_from(context.stop_grace(row).as_millis()).ok(),
     }
 }

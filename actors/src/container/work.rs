@@ -21,8 +21,8 @@ use crate::tree::Operation;
 
 /// Steps from any phase to any other, with room for a sandbox that is lost on the way.
 const STEPS_MAX: usize = 16;
-/// Time between TERM and KILL where the profile is not known any more.
-const STOP_GRACE: Duration = Duration::from_secs(10);
+/// Time that init has after a stop's grace period before the engine kills it.
+const STOP_MARGIN: Duration = Duration::from_secs(2);
 /// Containers that ended behind our back are counted within this time.
 const RESTARTS_WINDOW: Duration = Duration::from_secs(600);
 
@@ -241,9 +241,8 @@ impl Work {
     }
 
     async fn stop(&self, row: &Project) -> Answer<Step> {
-        // A profile that the configuration has no longer must not keep it running.
-        let profile = self.context.profile(&row.settings.profile);
-        let grace = profile.map_or(STOP_GRACE, |profile| profile.stop_grace.0);
+        // Init kills when the grace is over, and needs a moment to bury its dead.
+        let grace = self.context.stop_grace(row) + STOP_MARGIN;
         if let Some(seen) = self.inspect(row).await? {
             let stopped = self.context.engine.stop(&seen.container, grace);
             self.engine(stopped).await.map_err(engine_fault)?;

@@ -8,10 +8,8 @@ use tokio::time::{Instant, sleep, timeout};
 
 use crate::init::{Exit, Init};
 use crate::{processes, sys};
-use sandtree_wire::Job;
+use sandtree_wire::{Job, STOP_GRACE_MS};
 
-/// Between TERM and KILL; below the 10 s that engines wait before they kill init.
-const GRACE: Duration = Duration::from_secs(8);
 /// For what was killed to be gone.
 const KILLED_MAX: Duration = Duration::from_secs(1);
 
@@ -28,7 +26,7 @@ pub(crate) fn begin(init: &Rc<Init>) {
         }
         signal_all(libc::SIGTERM);
         signal_all(libc::SIGCONT);
-        if timeout(GRACE, childless(&init)).await.is_err() {
+        if timeout(grace(&init), childless(&init)).await.is_err() {
             let until = Instant::now() + KILLED_MAX;
             while !*init.childless.borrow() && Instant::now() < until {
                 signal_all(libc::SIGKILL);
@@ -38,6 +36,12 @@ pub(crate) fn begin(init: &Rc<Init>) {
         }
         std::process::exit(Exit::Stopped as i32);
     });
+}
+
+/// Between TERM and KILL.
+fn grace(init: &Init) -> Duration {
+    let configured = init.configuration().and_then(|configuration| configuration.stop_grace_ms);
+    Duration::from_millis(configured.unwrap_or(STOP_GRACE_MS))
 }
 
 async fn childless(init: &Init) {

@@ -97,7 +97,14 @@ pub struct Configuration {
     pub env: Env,
     /// Most execs at once.
     pub execs_max: u32,
+    /// Time between TERM and KILL when the sandbox stops; absent: [`STOP_GRACE_MS`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stop_grace_ms: Option<u64>,
 }
+
+/// Time between TERM and KILL of a sandbox whose server did not say: below the ten
+/// seconds that engines wait before they kill init.
+pub const STOP_GRACE_MS: u64 = 8_000;
 
 /// What a stream is to do.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -19,6 +19,7 @@ use super::{parse_mode, problem, write_problem};
 use crate::edge::body;
 use crate::edge::context::{Call, JSON};
 use crate::edge::errors::Problem;
+use crate::edge::object::Object;
 use crate::edge::reply::{self, Answered};
 
 /// Most operations of one batch.
@@ -29,7 +30,7 @@ const BATCH_BYTES_MAX: u64 = 16 * 1024 * 1024;
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Batch {
-    operations: Vec<Operation>,
+    operations: Vec<Object<Operation>>,
     /// Whether operations after one that failed are done.
     #[serde(default)]
     keep_going: bool,
@@ -115,13 +116,13 @@ pub async fn batch(mut call: Call) -> Answered {
     Ok(reply::json(StatusCode::OK, &outcomes))
 }
 
-fn check(operations: Vec<Operation>) -> Result<Vec<Change>, Problem> {
+fn check(operations: Vec<Object<Operation>>) -> Result<Vec<Change>, Problem> {
     if operations.is_empty() || operations.len() > OPERATIONS_MAX {
         let problem = format!("must have from 1 to {OPERATIONS_MAX} operations");
         return Err(Problem::field("operations", problem));
     }
     let numbered = operations.into_iter().enumerate();
-    let checked = numbered.map(|(number, operation)| {
+    let checked = numbered.map(|(number, Object(operation))| {
         operation.check().map_err(|problem| {
             let field = problem.document()["field"].as_str().unwrap_or("op").to_owned();
             problem.at(format!("operations[{number}].{field}"))
@@ -268,6 +269,7 @@ mod tests {
             (0..=OPERATIONS_MAX).map(|_| json!({"op": "mkdir", "path": "a"})).collect();
         for (operations, field) in [
             (json!([]), "operations"),
+            (json!([["mkdir", "a"]]), "operations[0]"),
             (json!(many), "operations"),
             (json!([{"op": "mkdir", "path": "../x"}]), "operations[0].path"),
             (json!([{"op": "mkdir", "path": ""}]), "operations[0].path"),

@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use super::invalid;
 use crate::edge::errors::Problem;
+use crate::edge::object::Object;
 
 /// `POST /v1/projects`. Written out again, it is what the idempotency key stands for.
 #[derive(Debug, Default, Serialize, Deserialize)]
@@ -21,7 +22,7 @@ pub(super) struct CreateBody {
     image: Option<Box<str>>,
     env: Texts,
     labels: Texts,
-    limits: LimitsPatch,
+    limits: Object<LimitsPatch>,
     network: Option<Network>,
     idle_timeout: Option<Timeout>,
     max_lifetime: Option<Timeout>,
@@ -40,7 +41,7 @@ impl CreateBody {
             image: self.image,
             env: self.env,
             labels: self.labels,
-            limits: self.limits,
+            limits: self.limits.0,
             network: self.network,
             idle_timeout: self.idle_timeout,
             max_lifetime: self.max_lifetime,
@@ -59,7 +60,7 @@ type TextsPatch = BTreeMap<Box<str>, Option<Box<str>>>;
 pub(super) struct PatchBody {
     env: Option<TextsPatch>,
     labels: Option<TextsPatch>,
-    limits: LimitsPatch,
+    limits: Object<LimitsPatch>,
     idle_timeout: Option<Timeout>,
     max_lifetime: Option<Timeout>,
 }
@@ -69,7 +70,7 @@ impl PatchBody {
         PatchRequest {
             env: self.env.map(|patch| merged(&now.env, patch)),
             labels: self.labels.map(|patch| merged(&now.labels, patch)),
-            limits: self.limits,
+            limits: self.limits.0,
             idle_timeout: self.idle_timeout,
             max_lifetime: self.max_lifetime,
         }
@@ -158,6 +159,7 @@ mod tests {
             (r#"{"id": "Not/Good"}"#, "id"),
             (r#"{"imge": "x"}"#, "imge"),
             (r#"{"limits": {"pids": -1}}"#, "limits.pids"),
+            (r#"{"limits": [1, 2, 3, 4]}"#, "limits"),
             (r#"{"limits": {"cpus": 1}}"#, "limits.cpus"),
             (r#"{"network": "host"}"#, "network"),
             (r#"{"idle_timeout": "10"}"#, "idle_timeout"),

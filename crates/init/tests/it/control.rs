@@ -40,6 +40,30 @@ async fn stop_ends_everything_and_says_so() {
 }
 
 #[tokio::test]
+async fn what_ignores_a_stop_is_killed_after_the_configured_grace() {
+    let mut sandbox = Sandbox::start().await;
+    let configuration = Configuration {
+        env: [("PATH".to_owned(), "/usr/bin:/bin".to_owned())].into(),
+        execs_max: 1,
+        stop_grace_ms: Some(200),
+    };
+    let configured = sandbox.ask(Request::Configure(configuration)).await;
+    assert!(matches!(configured, Reply::Configured { .. }), "{configured:?}");
+    let lifeline = Lifeline::new(&sandbox.home);
+    let script = format!(
+        "{}; trap 'echo told >&9' TERM; echo up; while :; do echo tick >&9; sleep 0.05; done",
+        lifeline.hold()
+    );
+    let state = sandbox.start_job(process(1, &script)).await;
+    sandbox.attach(&state, 0).await.until("up\n").await;
+    assert_eq!(sandbox.stop().code(), Some(0));
+    let text = lifeline.cut().await;
+    let (_, after) = text.split_once("told").expect("a TERM before the KILL");
+    // The grace without a configuration would be worth 160 of them.
+    assert!(after.matches("tick").count() < 100, "{text}");
+}
+
+#[tokio::test]
 async fn without_a_token_init_says_so_and_leaves() {
     let home = tempfile::tempdir().unwrap();
     for token in [None, Some(""), Some("zz"), Some(&*"g".repeat(64))] {

@@ -118,7 +118,8 @@ impl Sandbox {
         write_message(&mut self.control, &welcome).await.unwrap();
         let env = [("PATH", "/usr/local/bin:/usr/bin:/bin"), ("HOME", "/tmp")];
         let env = env.map(|(name, value)| (name.to_owned(), value.to_owned()));
-        let configuration = Configuration { env: BTreeMap::from(env), execs_max: EXECS_MAX };
+        let configuration =
+            Configuration { env: BTreeMap::from(env), execs_max: EXECS_MAX, stop_grace_ms: None };
         match self.ask(Request::Configure(configuration)).await {
             Reply::Configured { jobs } => self.jobs = jobs,
             other => panic!("not configured: {other:?}"),

@@ -78,7 +78,7 @@ fn spec(home: &Path) -> SandboxSpec {
 }
 
 fn configure() -> Request {
-    Request::Configure(Configuration { env: BTreeMap::new(), execs_max: 1 })
+    Request::Configure(Configuration { env: BTreeMap::new(), execs_max: 1, stop_grace_ms: None })
 }
 
 #[tokio::test]
