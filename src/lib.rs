@@ -7,6 +7,7 @@ pub mod data_dir;
 pub mod edge;
 pub mod engine;
 pub mod init;
+pub mod open_files;
 pub mod server;
 pub mod store;
 pub mod telemetry;

@@ -21,6 +21,7 @@ use crate::edge::context::{Context, Parts};
 use crate::edge::front::Front;
 use crate::edge::metrics;
 use crate::engine::docker::{Docker, DockerConfig};
+use crate::open_files;
 use crate::server::{self, Bounds, Ending};
 use crate::store::OwnerRange;
 use crate::store::sqlite::{Sqlite, SqliteConfig};
@@ -34,6 +35,8 @@ const TREE_END_MIN: Duration = Duration::from_secs(2);
 /// Runs the server until it is told to end.
 pub(super) fn serve(mut config: Config) -> Result<(), Failed> {
     telemetry::install(&config.log).map_err(other)?;
+    let open_files = open_files::raise_limit();
+    tracing::debug!(?open_files, "the most files that may be open");
     let data_dir = DataDir::open(&config.server.data_dir)?;
     config.move_to(data_dir.path());
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
