@@ -22,8 +22,8 @@ use crate::edge::front::Front;
 use crate::edge::metrics;
 use crate::engine::docker::{Docker, DockerConfig};
 use crate::server::{self, Bounds, Ending};
-use crate::store::OwnerRange;
 use crate::store::sqlite::{Sqlite, SqliteConfig};
+use crate::store::{Bounds as StoreBounds, OwnerRange, Persistent as _};
 use crate::telemetry;
 
 /// Time between two rounds of tidying up metrics.
@@ -124,7 +124,8 @@ fn docker(config: &Config, instance: InstanceId) -> DockerConfig {
 
 fn sqlite(config: &Config) -> SqliteConfig {
     let owners = OwnerRange { first: config.tree.uid_first, count: config.tree.uid_count };
-    SqliteConfig { owners, ..SqliteConfig::new(&config.store) }
+    let bounds = StoreBounds { owners, ..StoreBounds::default() };
+    SqliteConfig { bounds, ..SqliteConfig::new(&config.store) }
 }
 
 fn bounds(config: &Config) -> Bounds {
