@@ -2,9 +2,9 @@
 //! server.
 //!
 //! ```text
-//! Store ── adapter, write ── database ── sqlite
-//!          which statements             connections, transactions, errors
-//!          (sql, row, rounds)
+//! Store ── adapter, write ── database ─┬─ sqlite
+//!          which statements            └─ postgres
+//!          (sql, row, rounds)             connections, transactions, errors
 //! ```
 //!
 //! What a question or a write means in SQL is said once. A database adds its
@@ -15,6 +15,7 @@ mod adapter;
 mod contract;
 mod database;
 mod owners;
+pub mod postgres;
 mod rounds;
 mod row;
 mod sql;

@@ -259,3 +259,6 @@ macro_rules! each {
 
 /// As SQLite says it.
 pub(super) const SQLITE: Each = each!("json_each($1) AS m");
+
+/// As PostgreSQL says it.
+pub(super) const POSTGRES: Each = each!("jsonb_array_elements(CAST($1 AS jsonb)) AS m (value)");
