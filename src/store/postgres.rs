@@ -144,7 +144,9 @@ impl Server {
     async fn prepare(&self) -> Result<(), Trouble> {
         let seat = self.writer.take().await?;
         let mut connection = self.connect_writer().await?;
-        let migrations = sqlx::migrate!("migrations/postgres").run(&mut connection).await;
+        // `run` would do the same with a future that is not `Send`.
+        let migrator = sqlx::migrate!("migrations/postgres");
+        let migrations = migrator.run_direct(None, &mut connection, false).await;
         migrations.map_err(|why| match why {
             sqlx::migrate::MigrateError::Execute(error) => error.into(),
             why => Trouble::refused(format!("the database cannot be used: {why}")),

@@ -29,7 +29,7 @@ pub use engine::plan::{FaultPlan, Mischief, Op, Trouble, When};
 pub use engine::{Call, FakeEngine};
 pub use init::{FakeInit, InitTrouble};
 pub use postgres::TestPostgres;
-pub use proxy::EngineProxy;
+pub use proxy::{EngineProxy, TcpProxy};
 pub use server::{ServerSetup, TestServer};
 pub use store::{MemoryStore, StoreFault, StorePlan};
 pub use wait::{LONG, until, within};

@@ -161,7 +161,10 @@ impl TestPostgres {
 
     fn is_ready(&self) -> bool {
         let mut ask = self.program("pg_isready");
-        let ask = ask.arg("-q").arg("-h").arg(self.dir.path()).args(["-p", &self.port.to_string()]);
+        let ask = ask
+            .args(["-q", "-U", NAME, "-d", "postgres", "-h"])
+            .arg(self.dir.path())
+            .args(["-p", &self.port.to_string()]);
         ask.status().is_ok_and(|status| status.success())
     }
 
