@@ -7,7 +7,7 @@
 //! | 2 | the command line or the configuration is wrong; standard error lists all faults |
 //! | 3 | the data directory cannot be used, or another server uses it |
 //! | 4 | the address cannot be listened on |
-//! | 5 | the store cannot be opened |
+//! | 5 | the store cannot be opened, or another server uses it |
 
 mod serve;
 
@@ -58,7 +58,7 @@ struct Settings {
     /// Directory of everything that the server keeps.
     #[arg(long, value_name = "DIRECTORY")]
     data_dir: Option<String>,
-    /// Where state is kept: `sqlite:`, or `sqlite:` and a path.
+    /// Where state is kept: `sqlite:`, `sqlite:` and a path, or a `postgres:` URL.
     #[arg(long, value_name = "URL")]
     database_url: Option<String>,
 }

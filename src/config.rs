@@ -18,12 +18,10 @@ use sandtree_model::{InstanceId, Profile, ProfileName};
 use crate::edge::context::EdgeSettings;
 use layers::{Key, Leaf, Leaves, Source};
 use reader::Reader;
-pub use sections::{Docker, Log, Pool, Secret, Server, Tree};
+pub use sections::{Docker, Log, Pool, Secret, Server, Store, StorePlace, Tree};
 
 /// The defaults, which are also the documentation of every key.
 pub const DEFAULT_TOML: &str = include_str!("../config/default.toml");
-/// File of the store in the data directory, unless the configuration names another.
-const STORE_FILE: &str = "sandtree.db";
 
 /// The last number that can be a uid.
 const UID_MAX: u32 = u32::MAX - 1;
@@ -35,8 +33,8 @@ pub struct Config {
     pub server: Server,
     /// The key of `[auth]`, if there is one.
     pub admin_key: Option<Secret>,
-    /// The file of the store.
-    pub store: PathBuf,
+    /// `[store]`.
+    pub store: Store,
     /// `[docker]` and `[images]`.
     pub docker: Docker,
     /// `[profiles]`, each complete.
@@ -160,7 +158,7 @@ impl Config {
             r.fault(&Key::of(["pool", "sizes", name]), problem);
         }
         Self {
-            store: sections::store(r).unwrap_or_else(|| server.data_dir.join(STORE_FILE)),
+            store: sections::store(r, &server.data_dir),
             server,
             admin_key,
             docker: sections::docker(r),
@@ -175,8 +173,10 @@ impl Config {
     /// Everything below the data directory is found at `path` instead: the same place,
     /// without links and with nothing relative in it.
     pub fn move_to(&mut self, path: &Path) {
-        if let Ok(below) = self.store.strip_prefix(&self.server.data_dir) {
-            self.store = path.join(below);
+        if let StorePlace::Sqlite(file) = &mut self.store.place
+            && let Ok(below) = file.strip_prefix(&self.server.data_dir)
+        {
+            *file = path.join(below);
         }
         path.clone_into(&mut self.server.data_dir);
     }

@@ -1,12 +1,38 @@
 //! Adapters for [`sandtree_actors::ports::Store`]: the rows that outlive the
-//! server. The texts of all statements are in `sql`, their rows in `row`; an
-//! adapter adds connections, transactions and the errors of its database.
+//! server.
+//!
+//! ```text
+//! Store ── adapter, write ── database ─┬─ sqlite
+//!          which statements            └─ postgres
+//!          (sql, row, rounds)             connections, transactions, errors
+//! ```
+//!
+//! What a question or a write means in SQL is said once. A database adds its
+//! connections, its transactions and what its errors tell an operator.
 
+mod adapter;
 #[cfg(test)]
 mod contract;
+mod database;
+mod owners;
+pub mod postgres;
+mod rounds;
 mod row;
 mod sql;
 pub mod sqlite;
+mod write;
+
+use async_trait::async_trait;
+use sandtree_actors::ports::Store;
+
+pub use adapter::{Bounds, SqlStore};
+
+/// A store that somebody opened, and closes again.
+#[async_trait]
+pub trait Persistent: Store {
+    /// Finishes what is under way and closes all connections.
+    async fn close(&self);
+}
 
 /// The numbers on the host from which projects get owners of their own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -23,6 +23,8 @@ use tokio_util::sync::CancellationToken;
 const REPLY_TIMEOUT: Duration = Duration::from_secs(10);
 /// Requests that wait to be written to one init.
 const REQUESTS_WAITING_MAX: usize = 256;
+/// Bytes that are read at once: replies are short, and every live project pays for it.
+const READ_BYTES: usize = 512;
 /// Replies and streams that one init owes us.
 const OWED_MAX: usize = 2048;
 
@@ -228,7 +230,7 @@ async fn read_replies<R: AsyncRead + Unpin>(
     replies: &Owed<Reply>,
     news: &mpsc::Sender<LinkNews>,
 ) -> Result<(), FrameError> {
-    let mut reader = BufReader::new(reader);
+    let mut reader = BufReader::with_capacity(READ_BYTES, reader);
     let mut buffer = Vec::new();
     loop {
         match read_message(&mut reader, &mut buffer).await? {

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use metrics_exporter_prometheus::PrometheusHandle;
 use sandtree_actors::Tree;
-use sandtree_actors::ports::{Store as _, SystemClock};
+use sandtree_actors::ports::{StoreError, SystemClock};
 use sandtree_model::InstanceId;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
@@ -14,7 +14,7 @@ use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
 
 use super::Failed;
-use crate::config::Config;
+use crate::config::{Config, StorePlace};
 use crate::data_dir::DataDir;
 use crate::edge::auth::Gate;
 use crate::edge::context::{Context, Parts};
@@ -23,8 +23,9 @@ use crate::edge::metrics;
 use crate::engine::docker::{Docker, DockerConfig};
 use crate::open_files;
 use crate::server::{self, Bounds, Ending};
-use crate::store::OwnerRange;
+use crate::store::postgres::{Postgres, PostgresConfig};
 use crate::store::sqlite::{Sqlite, SqliteConfig};
+use crate::store::{Bounds as StoreBounds, OwnerRange, Persistent};
 use crate::telemetry;
 
 /// Time between two rounds of tidying up metrics.
@@ -51,7 +52,7 @@ async fn run(config: Config, data_dir: &DataDir) -> Result<(), Failed> {
     let listener = TcpListener::bind(address).await.map_err(wrong)?;
     let address = listener.local_addr().map_err(wrong)?;
     let handle = metrics::install().map_err(other)?;
-    let store = Arc::new(Sqlite::open(sqlite(&config)).await?);
+    let store = open_store(&config).await?;
     let tree = build_tree(&config, data_dir, Arc::clone(&store)).await?;
 
     let (ending, tasks) = (Ending::default(), TaskTracker::new());
@@ -81,7 +82,7 @@ async fn run(config: Config, data_dir: &DataDir) -> Result<(), Failed> {
 async fn build_tree(
     config: &Config,
     data_dir: &DataDir,
-    store: Arc<Sqlite>,
+    store: Arc<dyn Persistent>,
 ) -> Result<Tree, Failed> {
     let instance = data_dir.instance().clone();
     let is_ours = store.instance(&instance).await? == instance;
@@ -125,9 +126,22 @@ fn docker(config: &Config, instance: InstanceId) -> DockerConfig {
     }
 }
 
-fn sqlite(config: &Config) -> SqliteConfig {
+/// The store, in the database that the configuration names.
+async fn open_store(config: &Config) -> Result<Arc<dyn Persistent>, StoreError> {
     let owners = OwnerRange { first: config.tree.uid_first, count: config.tree.uid_count };
-    SqliteConfig { owners, ..SqliteConfig::new(&config.store) }
+    let bounds = StoreBounds { owners, ..StoreBounds::default() };
+    match &config.store.place {
+        StorePlace::Sqlite(file) => {
+            let sqlite = Sqlite::open(SqliteConfig { bounds, ..SqliteConfig::new(file) }).await?;
+            Ok(Arc::new(sqlite))
+        }
+        StorePlace::Postgres(url) => {
+            let start_timeout = config.store.start_timeout;
+            let settings = PostgresConfig::new(url.reveal());
+            let settings = PostgresConfig { bounds, start_timeout, ..settings };
+            Ok(Arc::new(Postgres::open(settings).await?))
+        }
+    }
 }
 
 fn bounds(config: &Config) -> Bounds {

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use sandtree_model::limits::RANGES;
@@ -13,6 +13,10 @@ use warp::http::Uri;
 
 use super::layers::Key;
 use super::reader::Reader;
+use crate::store::postgres::PostgresConfig;
+
+/// File of the store in the data directory, unless the configuration names another.
+const STORE_FILE: &str = "sandtree.db";
 
 const KIB: u64 = 1024;
 const MIB: u64 = 1024 * KIB;
@@ -133,6 +137,24 @@ pub struct Log {
     pub level: Box<str>,
 }
 
+/// `[store]`: where state is kept.
+#[derive(Debug, Clone)]
+pub struct Store {
+    /// In which database.
+    pub place: StorePlace,
+    /// How long a start waits for a database that is away.
+    pub start_timeout: Duration,
+}
+
+/// A database.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum StorePlace {
+    /// A file.
+    Sqlite(PathBuf),
+    /// A server, by a URL that may hold a password.
+    Postgres(Secret),
+}
+
 /// A text that is not printed.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Secret(Box<str>);
@@ -193,16 +215,18 @@ pub(super) fn admin_key(r: &mut Reader) -> Option<Secret> {
     (!text.is_empty()).then_some(Secret(text))
 }
 
-/// The file of the store; `None` stands for the one in the data directory.
-pub(super) fn store(r: &mut Reader) -> Option<PathBuf> {
-    let allowed = "sqlite: and a path, or sqlite: alone";
+pub(super) fn store(r: &mut Reader, data_dir: &Path) -> Store {
+    let allowed = "sqlite: and a path, sqlite: alone, or postgres://user@host:port/database";
     let url = r.text(&Key::dotted("store.url"), allowed, |text| {
-        if text.starts_with("postgres:") || text.starts_with("postgresql:") {
-            return Err("PostgreSQL is not built in yet".to_owned());
-        }
-        sqlite_path(text).map(|_| ()).ok_or_else(|| "is not the URL of a store".to_owned())
+        let fine = sqlite_path(text).is_some() || PostgresConfig::is_url(text);
+        fine.then_some(()).ok_or_else(|| "is not the URL of a store".to_owned())
     });
-    sqlite_path(&url).filter(|path| !path.is_empty()).map(PathBuf::from)
+    let place = match sqlite_path(&url) {
+        Some("") => StorePlace::Sqlite(data_dir.join(STORE_FILE)),
+        Some(path) => StorePlace::Sqlite(path.into()),
+        None => StorePlace::Postgres(Secret(url)),
+    };
+    Store { place, start_timeout: r.span(&Key::dotted("store.start_timeout"), 0..=10 * MINUTE) }
 }
 
 fn sqlite_path(url: &str) -> Option<&str> {

@@ -36,7 +36,14 @@ fn without_password(url: &str) -> String {
         let (name, _) = user.split_once(':')?;
         Some(format!("{scheme}://{name}:{MASK}@{host}"))
     };
-    masked().unwrap_or_else(|| url.to_owned())
+    let url = masked().unwrap_or_else(|| url.to_owned());
+    match url.split_once("password=") {
+        Some((before, rest)) => {
+            let after = rest.find('&').map_or("", |end| &rest[end..]);
+            format!("{before}password={MASK}{after}")
+        }
+        None => url,
+    }
 }
 
 /// All values with their sources, one in a line.

@@ -23,7 +23,8 @@ fn faults(file: &str, env: &[(&str, &str)]) -> Vec<(String, String)> {
 fn the_defaults_alone_are_a_configuration() {
     let config = Config::load(&Overrides::default(), []).unwrap();
     assert_eq!(config.server.listen, "127.0.0.1:8080".parse().unwrap());
-    assert_eq!(config.store, Path::new("/var/lib/sandtree/sandtree.db"));
+    let file = StorePlace::Sqlite("/var/lib/sandtree/sandtree.db".into());
+    assert_eq!(config.store.place, file);
     assert_eq!(config.server.preview_domain.as_deref(), Some("localhost"));
     let names: Vec<&str> = config.profiles.keys().map(|name| &**name).collect();
     assert_eq!(names, ["default", "small"]);
@@ -57,7 +58,7 @@ fn later_layers_win_and_each_value_knows_its_source() {
 fn all_faults_are_told_at_once() {
     let file = "[server]\nlistn = \"127.0.0.1:1\"\nheaders_max = 3\nwait_max = \"soon\"\njson_bytes_max = \"many\"\n\
                 [profiles.default]\nnetwork = \"host\"\n[profiles.default.limits]\npids = 1\n[tree]\nlog_files = -1\n";
-    let env = [("SANDTREE_STORE__URL", "postgres://u:p@h/d"), ("SANDTREE_DOKER__HOST", "x")];
+    let env = [("SANDTREE_STORE__URL", "mysql://u:p@h/d"), ("SANDTREE_DOKER__HOST", "x")];
     let found = faults(file, &env);
     for (key, problem) in [
         ("server.listn", "did you mean server.listen?"),
@@ -67,7 +68,7 @@ fn all_faults_are_told_at_once() {
         ("profiles.default.network", "allowed: none or bridge"),
         ("profiles.default.limits.pids", "allowed: 8 to 65536"),
         ("tree.log_files", "allowed: 2 to 1000"),
-        ("store.url", "not built in yet"),
+        ("store.url", "is not the URL of a store"),
         ("doker.host", "did you mean docker.host?"),
     ] {
         let named = found.iter().filter(|(found, _)| found == key).collect::<Vec<_>>();
@@ -79,14 +80,20 @@ fn all_faults_are_told_at_once() {
 
 #[test]
 fn a_fault_names_its_source_and_value_but_no_secret() {
-    let env =
-        [("SANDTREE_AUTH__ADMIN_KEY", "a b"), ("SANDTREE_STORE__URL", "postgres://u:hush@h/d")];
+    let env = [
+        ("SANDTREE_AUTH__ADMIN_KEY", "a b"),
+        ("SANDTREE_STORE__URL", "mysql://u:hush@h/d?password=hush&x"),
+    ];
     let text = load("", &env, Overrides::default()).unwrap_err().to_string();
     assert!(text.contains("(environment SANDTREE_AUTH__ADMIN_KEY)"), "{text}");
-    assert!(text.contains("postgres://u:***@h/d"), "{text}");
+    assert!(text.contains("mysql://u:***@h/d?password=***&x"), "{text}");
     assert!(!text.contains("a b") && !text.contains("hush"), "{text}");
-    let env = [("SANDTREE_AUTH__ADMIN_KEY", "very-secret")];
+    let env = [
+        ("SANDTREE_AUTH__ADMIN_KEY", "very-secret"),
+        ("SANDTREE_STORE__URL", "postgresql://u:very-secret@[::1]:5433/d?sslmode=disable"),
+    ];
     let config = load("", &env, Overrides::default()).unwrap();
+    assert!(matches!(config.store.place, StorePlace::Postgres(_)));
     assert!(
         !config.effective().contains("very-secret")
             && !format!("{config:?}").contains("very-secret")

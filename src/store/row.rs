@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::fmt::Display;
 
 use sandtree_actors::ports::{MoveWrite, StoreError};
-use sandtree_model::project::{Project, ProjectPatch, Settings, Texts};
-use sandtree_model::{ProjectKey, ProjectUid, Transition};
+use sandtree_model::project::{NewProject, Project, ProjectPatch, Settings, Texts};
+use sandtree_model::{Phase, ProjectKey, ProjectUid, Transition};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -100,11 +100,13 @@ pub(super) fn all<R, T: TryFrom<R, Error = StoreError>>(
     rows.into_iter().map(T::try_from).collect()
 }
 
-/// Moves as one JSON array, each an array of what `sql::MOVES` counts on:
+/// Moves as one JSON array, each an array of what `Each::moves` counts on:
 /// uid, generation, move, phase, target, reason, whether the container changes,
 /// container, principal, time.
-pub(super) fn moves(moves: &[&MoveWrite]) -> Result<String, StoreError> {
-    let mut rows = Vec::with_capacity(moves.len());
+pub(super) fn moves<'a>(
+    moves: impl IntoIterator<Item = &'a MoveWrite>,
+) -> Result<String, StoreError> {
+    let mut rows = Vec::new();
     for write in moves {
         let container = write.container.as_ref().map(|container| match container {
             Some(container) => json(container).map(Some),
@@ -113,7 +115,7 @@ pub(super) fn moves(moves: &[&MoveWrite]) -> Result<String, StoreError> {
         let container = container.transpose()?;
         rows.push((
             &write.uid,
-            write.generation,
+            signed(write.generation),
             write.by,
             write.to,
             write.target,
@@ -121,7 +123,7 @@ pub(super) fn moves(moves: &[&MoveWrite]) -> Result<String, StoreError> {
             u8::from(container.is_some()),
             container.flatten(),
             clean(&write.principal),
-            write.at,
+            signed(write.at),
         ));
     }
     json(&rows)
@@ -137,9 +139,51 @@ pub(super) fn activity(times: &[(ProjectUid, u64)]) -> Result<String, StoreError
     json(&latest.into_iter().collect::<Vec<_>>())
 }
 
-/// Labels as one JSON array of `[name, value]`.
-pub(super) fn labels(labels: &Texts) -> Result<String, StoreError> {
-    json(&labels.iter().collect::<Vec<_>>())
+/// New projects with their owners as one JSON array, each an array of what
+/// `Each::projects_add` counts on: uid, tenant, id, phase, target, settings,
+/// sandbox, owner, group, time, principal, container.
+pub(super) fn projects<'a>(
+    new: impl IntoIterator<Item = (&'a NewProject, (u32, u32))>,
+) -> Result<String, StoreError> {
+    let mut rows = Vec::new();
+    for (new, (owner_uid, owner_gid)) in new {
+        rows.push((
+            &new.uid,
+            &new.key.tenant,
+            &new.key.id,
+            Phase::Creating,
+            new.target,
+            json(&new.settings)?,
+            &new.sandbox,
+            owner_uid,
+            owner_gid,
+            signed(new.at),
+            clean(&new.principal),
+            new.container.as_ref().map(json).transpose()?,
+        ));
+    }
+    json(&rows)
+}
+
+/// Labels of projects as one JSON array of `[tenant, name, value, id, uid]`, if
+/// there are any.
+pub(super) fn labels<'a>(
+    projects: impl IntoIterator<Item = &'a Project>,
+) -> Result<Option<String>, StoreError> {
+    let mut rows = Vec::new();
+    for Project { uid, key, settings, .. } in projects {
+        for (name, value) in &settings.labels {
+            rows.push((&key.tenant, clean(name), clean(value), &key.id, uid));
+        }
+    }
+    if rows.is_empty() { Ok(None) } else { json(&rows).map(Some) }
+}
+
+/// Values as one JSON array of arrays of one.
+pub(super) fn singles<T: Serialize>(
+    values: impl IntoIterator<Item = T>,
+) -> Result<String, StoreError> {
+    json(&values.into_iter().map(|value| [value]).collect::<Vec<_>>())
 }
 
 /// Settings with the changes of `patch`.

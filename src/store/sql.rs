@@ -1,6 +1,7 @@
-//! The text of every statement, once. Placeholders are `$1`; where a statement
-//! takes many rows at once they come as one JSON array of arrays, which
-//! `each!` turns into rows. That is the only word in which databases differ.
+//! The text of every statement, once for all databases. Placeholders are `$1`.
+//! Where a statement takes many rows at once they come as one JSON array of
+//! arrays. Turning that into rows is the only word in which databases differ, so
+//! these statements are in [`Each`].
 
 /// The columns of a project, in the order of `row::ProjectRow`.
 macro_rules! columns {
@@ -15,13 +16,6 @@ macro_rules! columns_of_p {
     () => {
         "p.uid, p.tenant, p.id, p.phase, p.generation, p.target, p.reason, p.settings, p.sandbox, \
          p.owner_uid, p.owner_gid, p.container, p.process, p.created_at, p.updated_at, p.active_at"
-    };
-}
-
-/// One row for each element of the JSON array `$1`, in its column `value`.
-macro_rules! each {
-    () => {
-        "json_each($1) AS m"
     };
 }
 
@@ -88,14 +82,6 @@ pub(super) const UNSETTLED: &str = concat!(
      AND uid > $1 ORDER BY uid LIMIT $2"
 );
 
-/// `$1` sandboxes: `["uid", ..]`.
-pub(super) const OWNED: &str = concat!(
-    "SELECT p.sandbox FROM ",
-    each!(),
-    " CROSS JOIN projects AS p \
-     WHERE p.sandbox = m.value AND p.phase <> 'deleted'"
-);
-
 /// `$1` uid, `$2` above which generation, `$3` how many.
 pub(super) const TRANSITIONS: &str = "SELECT generation, from_phase, move, to_phase, reason, \
      principal, at FROM transitions WHERE uid = $1 AND generation > $2 ORDER BY generation LIMIT $3";
@@ -124,8 +110,17 @@ pub(super) const IDEMPOTENCY_REMOVE: &str =
     "DELETE FROM idempotency WHERE tenant = $1 AND key = $2";
 
 /// `$1` owner; a row if it is in use.
-pub(super) const OWNER_IN_USE: &str =
-    concat!("SELECT 1 FROM projects AS p WHERE p.owner_uid = $1 AND ", owns!(), " LIMIT 1");
+pub(super) const OWNER_IN_USE: &str = concat!(
+    "SELECT p.owner_uid FROM projects AS p WHERE p.owner_uid = $1 AND ",
+    owns!(),
+    " LIMIT 1"
+);
+
+/// The numbers in use: `$1` from, `$2` end.
+pub(super) const OWNERS_IN_USE: &str = concat!(
+    "SELECT DISTINCT p.owner_uid FROM projects AS p WHERE p.owner_uid >= $1 AND p.owner_uid < $2 AND ",
+    owns!()
+);
 
 /// The first free number behind one that was given before: `$1` from, `$2` end.
 pub(super) const OWNER_AFTER: &str = concat!(
@@ -137,63 +132,6 @@ pub(super) const OWNER_AFTER: &str = concat!(
      ORDER BY q.owner_uid LIMIT 1"
 );
 
-/// `$1` to `$11`: uid, tenant, id, phase, target, settings, sandbox, owner, group, time,
-/// container.
-pub(super) const PROJECT_ADD: &str = concat!(
-    "INSERT INTO projects (",
-    columns!(),
-    ") \
-     VALUES ($1, $2, $3, $4, 1, $5, 'created', $6, $7, $8, $9, $11, NULL, $10, $10, $10) RETURNING ",
-    columns!()
-);
-
-/// The first row of a project's log: `$1` uid, `$2` phase, `$3` principal, `$4` time.
-pub(super) const TRANSITION_ADD: &str = "INSERT INTO transitions \
-     (uid, generation, from_phase, move, to_phase, reason, principal, at) \
-     VALUES ($1, 1, NULL, NULL, $2, 'created', $3, $4)";
-
-/// `$1` labels: `[["name", "value"], ..]`, `$2` tenant, `$3` id, `$4` uid.
-pub(super) const LABELS_ADD: &str = concat!(
-    "INSERT INTO labels (tenant, name, value, id, uid) \
-     SELECT $2, m.value ->> 0, m.value ->> 1, $3, $4 FROM ",
-    each!(),
-    " WHERE true"
-);
-
-/// `$1` uid.
-pub(super) const LABELS_DROP: &str = "DELETE FROM labels WHERE uid = $1";
-
-/// `$1` moves, as `row::moves` writes them. Goes before [`MOVES`]: it needs the
-/// phase from before.
-pub(super) const MOVES_LOG: &str = concat!(
-    "INSERT INTO transitions (uid, generation, from_phase, move, to_phase, reason, principal, at) \
-     SELECT p.uid, p.generation + 1, p.phase, m.value ->> 2, m.value ->> 3, m.value ->> 5, \
-     m.value ->> 8, CAST(m.value ->> 9 AS BIGINT) FROM ",
-    each!(),
-    " CROSS JOIN projects AS p \
-     WHERE p.uid = m.value ->> 0 AND p.generation = CAST(m.value ->> 1 AS BIGINT) \
-     AND p.phase <> 'deleted'"
-);
-
-/// `$1` moves; answers the rows of those that were allowed.
-pub(super) const MOVES: &str = concat!(
-    "UPDATE projects SET generation = generation + 1, phase = m.value ->> 3, \
-     target = COALESCE(m.value ->> 4, target), reason = m.value ->> 5, \
-     container = CASE WHEN CAST(m.value ->> 6 AS BIGINT) = 1 THEN m.value ->> 7 ELSE container END, \
-     updated_at = CAST(m.value ->> 9 AS BIGINT) FROM ",
-    each!(),
-    " \
-     WHERE uid = m.value ->> 0 AND generation = CAST(m.value ->> 1 AS BIGINT) \
-     AND phase <> 'deleted' RETURNING ",
-    columns!()
-);
-
-/// What is left of a deleted project: `$1` uid, `$2` settings without secrets.
-pub(super) const SCRUB: &str = concat!(
-    "UPDATE projects SET settings = $2, container = NULL, process = NULL WHERE uid = $1 RETURNING ",
-    columns!()
-);
-
 /// `$1` uid, `$2` settings, `$3` time.
 pub(super) const SETTINGS: &str = concat!(
     "UPDATE projects SET settings = $2, updated_at = $3 WHERE uid = $1 AND phase <> 'deleted' \
@@ -201,17 +139,126 @@ pub(super) const SETTINGS: &str = concat!(
     columns!()
 );
 
-/// `$1` uid, `$2` process or null.
-pub(super) const PROCESS: &str = concat!(
-    "UPDATE projects SET process = $2 WHERE uid = $1 AND phase <> 'deleted' RETURNING ",
-    columns!()
-);
+/// Statements that take many rows; `$1` is always the JSON array.
+#[derive(Debug)]
+pub(super) struct Each {
+    /// Of sandboxes, `["uid"]`: those of projects that are not deleted.
+    pub(super) owned: &'static str,
+    /// Of addresses, `[tenant, id]`: the projects that have them.
+    pub(super) takers: &'static str,
+    /// New projects, as `row::projects` writes them; shows their rows.
+    pub(super) projects_add: &'static str,
+    /// The first transitions of new projects, from the same rows.
+    pub(super) first_transitions_add: &'static str,
+    /// Labels: `[tenant, name, value, id, uid]`.
+    pub(super) labels_add: &'static str,
+    /// Drops all labels of projects, `["uid"]`.
+    pub(super) labels_drop: &'static str,
+    /// Moves, as `row::moves` writes them, into the log. Goes before
+    /// [`Each::moves`]: it needs the phase from before.
+    pub(super) moves_log: &'static str,
+    /// Moves; shows the rows of those that were allowed.
+    pub(super) moves: &'static str,
+    /// What is left of deleted projects: `[uid, settings without secrets]`; shows the rows.
+    pub(super) scrub: &'static str,
+    /// Processes: `[uid, process or null]`; shows the rows.
+    pub(super) processes: &'static str,
+    /// Times: `[uid, at]`; a later one stays.
+    pub(super) activity: &'static str,
+}
 
-/// `$1` times: `[["uid", at], ..]`; a later one stays.
-pub(super) const ACTIVITY: &str = concat!(
-    "UPDATE projects SET active_at = CAST(m.value ->> 1 AS BIGINT) FROM ",
-    each!(),
-    " \
-     WHERE uid = m.value ->> 0 AND phase <> 'deleted' \
-     AND active_at < CAST(m.value ->> 1 AS BIGINT)"
-);
+/// The statements of a database, whose word for the rows of the JSON array `$1`,
+/// as `m (value)`, is `$each`.
+macro_rules! each {
+    ($each:literal) => {
+        Each {
+            owned: concat!(
+                "SELECT p.sandbox FROM ",
+                $each,
+                " CROSS JOIN projects AS p WHERE p.sandbox = m.value ->> 0 AND p.phase <> 'deleted'"
+            ),
+            takers: concat!(
+                "SELECT ",
+                columns_of_p!(),
+                " FROM ",
+                $each,
+                " CROSS JOIN projects AS p WHERE p.tenant = m.value ->> 0 AND p.id = m.value ->> 1 \
+                 AND p.phase <> 'deleted'"
+            ),
+            projects_add: concat!(
+                "INSERT INTO projects (",
+                columns!(),
+                ") SELECT m.value ->> 0, m.value ->> 1, m.value ->> 2, m.value ->> 3, 1, \
+                 m.value ->> 4, 'created', m.value ->> 5, m.value ->> 6, \
+                 CAST(m.value ->> 7 AS BIGINT), CAST(m.value ->> 8 AS BIGINT), m.value ->> 11, NULL, \
+                 CAST(m.value ->> 9 AS BIGINT), CAST(m.value ->> 9 AS BIGINT), \
+                 CAST(m.value ->> 9 AS BIGINT) FROM ",
+                $each,
+                " WHERE true RETURNING ",
+                columns!()
+            ),
+            first_transitions_add: concat!(
+                "INSERT INTO transitions \
+                 (uid, generation, from_phase, move, to_phase, reason, principal, at) \
+                 SELECT m.value ->> 0, 1, NULL, NULL, m.value ->> 3, 'created', m.value ->> 10, \
+                 CAST(m.value ->> 9 AS BIGINT) FROM ",
+                $each,
+                " WHERE true"
+            ),
+            labels_add: concat!(
+                "INSERT INTO labels (tenant, name, value, id, uid) SELECT m.value ->> 0, \
+                 m.value ->> 1, m.value ->> 2, m.value ->> 3, m.value ->> 4 FROM ",
+                $each,
+                " WHERE true"
+            ),
+            labels_drop: concat!(
+                "DELETE FROM labels WHERE uid IN (SELECT m.value ->> 0 FROM ",
+                $each,
+                ")"
+            ),
+            moves_log: concat!(
+                "INSERT INTO transitions \
+                 (uid, generation, from_phase, move, to_phase, reason, principal, at) \
+                 SELECT p.uid, p.generation + 1, p.phase, m.value ->> 2, m.value ->> 3, \
+                 m.value ->> 5, m.value ->> 8, CAST(m.value ->> 9 AS BIGINT) FROM ",
+                $each,
+                " CROSS JOIN projects AS p WHERE p.uid = m.value ->> 0 \
+                 AND p.generation = CAST(m.value ->> 1 AS BIGINT) AND p.phase <> 'deleted'"
+            ),
+            moves: concat!(
+                "UPDATE projects SET generation = generation + 1, phase = m.value ->> 3, \
+                 target = COALESCE(m.value ->> 4, target), reason = m.value ->> 5, \
+                 container = CASE WHEN CAST(m.value ->> 6 AS BIGINT) = 1 THEN m.value ->> 7 \
+                 ELSE container END, updated_at = CAST(m.value ->> 9 AS BIGINT) FROM ",
+                $each,
+                " WHERE uid = m.value ->> 0 AND generation = CAST(m.value ->> 1 AS BIGINT) \
+                 AND phase <> 'deleted' RETURNING ",
+                columns!()
+            ),
+            scrub: concat!(
+                "UPDATE projects SET settings = m.value ->> 1, container = NULL, process = NULL FROM ",
+                $each,
+                " WHERE uid = m.value ->> 0 RETURNING ",
+                columns!()
+            ),
+            processes: concat!(
+                "UPDATE projects SET process = m.value ->> 1 FROM ",
+                $each,
+                " WHERE uid = m.value ->> 0 AND phase <> 'deleted' RETURNING ",
+                columns!()
+            ),
+            activity: concat!(
+                "UPDATE projects SET active_at = CAST(m.value ->> 1 AS BIGINT) FROM ",
+                $each,
+                " WHERE uid = m.value ->> 0 AND phase <> 'deleted' \
+                 AND active_at < CAST(m.value ->> 1 AS BIGINT)"
+            ),
+        }
+    };
+}
+
+/// As SQLite says it.
+pub(super) const SQLITE: Each = each!("json_each($1) AS m");
+
+/// As PostgreSQL says it.
+pub(super) const POSTGRES: Each = each!("jsonb_array_elements(CAST($1 AS jsonb)) AS m (value)");

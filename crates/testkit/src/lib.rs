@@ -6,6 +6,7 @@
 //! Faults are data: a [`FaultPlan`] for the engine, a [`StorePlan`] for the store.
 //!
 //! For tests of the whole server, over its sockets: [`TestServer`] and [`Client`].
+//! For those of its databases: [`TestPostgres`].
 //!
 //! A test that cannot go on panics, so functions here do as well; every wait has
 //! an end and says what it waited for.
@@ -16,6 +17,7 @@ mod clock;
 pub mod docker;
 mod engine;
 mod init;
+mod postgres;
 mod proxy;
 mod server;
 mod store;
@@ -26,7 +28,8 @@ pub use clock::TestClock;
 pub use engine::plan::{FaultPlan, Mischief, Op, Trouble, When};
 pub use engine::{Call, FakeEngine};
 pub use init::{FakeInit, InitTrouble};
-pub use proxy::EngineProxy;
+pub use postgres::TestPostgres;
+pub use proxy::{EngineProxy, TcpProxy};
 pub use server::{ServerSetup, TestServer};
 pub use store::{MemoryStore, StoreFault, StorePlan};
 pub use wait::{LONG, until, within};

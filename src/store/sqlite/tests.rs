@@ -3,15 +3,17 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use sandtree_actors::ports::Filter;
-use sandtree_model::Move;
+use sandtree_actors::ports::{Filter, Store as _};
+use sandtree_model::{Move, Phase};
 use tempfile::TempDir;
 
 use super::*;
+use crate::store::Persistent as _;
 use crate::store::contract::{self, OWNERS, create, moved, new, step, uid};
 
 fn config(dir: &Path) -> SqliteConfig {
-    SqliteConfig { owners: OWNERS, ..SqliteConfig::new(dir.join("sandtree.db")) }
+    let bounds = Bounds { owners: OWNERS, ..Bounds::default() };
+    SqliteConfig { bounds, ..SqliteConfig::new(dir.join("sandtree.db")) }
 }
 
 async fn open() -> (Sqlite, TempDir) {
@@ -31,7 +33,7 @@ async fn fill(store: &Sqlite, numbers: std::ops::Range<u64>) {
 
 async fn count(store: &Sqlite, table: &'static str) -> i64 {
     let text = sqlx::AssertSqlSafe(format!("SELECT COUNT(*) FROM {table}"));
-    sqlx::query_scalar(text).fetch_one(&store.writer).await.unwrap()
+    sqlx::query_scalar(text).fetch_one(&store.database.writer).await.unwrap()
 }
 
 #[tokio::test]
@@ -107,12 +109,15 @@ async fn the_durable_settings_are_in_force() {
         let pool = pool.clone();
         async move { sqlx::query_scalar::<_, String>(pragma).fetch_one(&pool).await.unwrap() }
     };
-    assert_eq!(text("SELECT journal_mode FROM pragma_journal_mode", &store.writer).await, "wal");
+    assert_eq!(
+        text("SELECT journal_mode FROM pragma_journal_mode", &store.database.writer).await,
+        "wal"
+    );
     let flag = "SELECT CAST(synchronous AS TEXT) FROM pragma_synchronous";
-    assert_eq!(text(flag, &store.writer).await, "2", "full");
+    assert_eq!(text(flag, &store.database.writer).await, "2", "full");
     let flag = "SELECT CAST(foreign_keys AS TEXT) FROM pragma_foreign_keys";
-    assert_eq!(text(flag, &store.writer).await, "1");
-    let change = sqlx::query("DELETE FROM projects").execute(&store.readers).await;
+    assert_eq!(text(flag, &store.database.writer).await, "1");
+    let change = sqlx::query("DELETE FROM projects").execute(&store.database.readers).await;
     assert!(change.is_err(), "readers cannot write");
 }
 
@@ -123,7 +128,7 @@ async fn plan(store: &Sqlite, text: &'static str) -> String {
     for _ in 0..highest_placeholder(text) {
         query = query.bind("[]");
     }
-    let steps = query.fetch_all(&store.writer).await.unwrap();
+    let steps = query.fetch_all(&store.database.writer).await.unwrap();
     steps.into_iter().map(|(.., step)| step).collect::<Vec<_>>().join("; ")
 }
 
@@ -142,7 +147,7 @@ async fn a_hundred_thousand_projects_are_found_by_index() {
         INSERT INTO projects SELECT printf('p%019d', i), tenant, printf('p-%d', i), phase, 1, target, \
         '', settings, printf('s%019d', i), 1000000 + i, 1000000 + i, NULL, NULL, 1, 1, 1 \
         FROM n CROSS JOIN projects WHERE uid LIKE '%00'";
-    let copied = sqlx::query(copies).execute(&store.writer).await.unwrap();
+    let copied = sqlx::query(copies).execute(&store.database.writer).await.unwrap();
     assert_eq!(copied.rows_affected(), 99_999);
     let expected = [
         (sql::PROJECT_BY_KEY, "projects_by_id (tenant=? AND id=?)"),
@@ -152,14 +157,18 @@ async fn a_hundred_thousand_projects_are_found_by_index() {
         (sql::LIST_BY_LABEL, "(tenant=? AND name=? AND value=? AND id>?)"),
         (sql::LIST_BY_LABEL_AND_PHASE, "(tenant=? AND name=? AND value=? AND id>?)"),
         (sql::UNSETTLED, "projects_unsettled (uid>?)"),
-        (sql::OWNED, "projects_by_sandbox (sandbox=?)"),
+        (sql::SQLITE.owned, "projects_by_sandbox (sandbox=?)"),
         (sql::TRANSITIONS, "(uid=? AND generation>?)"),
         (sql::OWNER_IN_USE, "projects_by_owner (owner_uid=?)"),
+        (sql::OWNERS_IN_USE, "projects_by_owner (owner_uid>? AND owner_uid<?)"),
         (sql::OWNER_AFTER, "projects_by_owner (owner_uid>? AND owner_uid<?)"),
-        (sql::MOVES, "sqlite_autoindex_projects_1 (uid=?)"),
-        (sql::MOVES_LOG, "sqlite_autoindex_projects_1 (uid=?)"),
-        (sql::ACTIVITY, "sqlite_autoindex_projects_1 (uid=?)"),
-        (sql::LABELS_DROP, "labels_by_project (uid=?)"),
+        (sql::SQLITE.moves, "sqlite_autoindex_projects_1 (uid=?)"),
+        (sql::SQLITE.moves_log, "sqlite_autoindex_projects_1 (uid=?)"),
+        (sql::SQLITE.takers, "projects_by_id (tenant=? AND id=?)"),
+        (sql::SQLITE.scrub, "sqlite_autoindex_projects_1 (uid=?)"),
+        (sql::SQLITE.processes, "sqlite_autoindex_projects_1 (uid=?)"),
+        (sql::SQLITE.activity, "sqlite_autoindex_projects_1 (uid=?)"),
+        (sql::SQLITE.labels_drop, "labels_by_project (uid=?)"),
     ];
     for (text, index) in expected {
         let plan = plan(&store, text).await;
@@ -179,7 +188,7 @@ async fn a_hundred_thousand_projects_are_found_by_index() {
 async fn reads_do_not_wait_for_a_write() {
     let (store, _dir) = open().await;
     fill(&store, 0..1).await;
-    let mut writing = store.writer.begin_with("BEGIN IMMEDIATE").await.unwrap();
+    let mut writing = store.database.writer.begin_with("BEGIN IMMEDIATE").await.unwrap();
     sqlx::query("UPDATE projects SET reason = 'half'").execute(&mut *writing).await.unwrap();
     let project = store.project_by_uid(&uid(0)).await.unwrap().unwrap();
     assert_eq!(&*project.reason, "created", "and see nothing that is not committed");
@@ -190,7 +199,7 @@ async fn reads_do_not_wait_for_a_write() {
 async fn a_full_disk_is_told_and_undoes_the_batch() {
     let (store, _dir) = open().await;
     fill(&store, 0..1).await;
-    let pages = |text: &'static str| sqlx::query(text).execute(&store.writer);
+    let pages = |text: &'static str| sqlx::query(text).execute(&store.database.writer);
     pages("PRAGMA max_page_count = 1").await.unwrap();
     let batch = (1..2000).map(|number| create(new(number))).collect::<Vec<_>>();
     let error = store.write(&batch).await.unwrap_err();
@@ -206,7 +215,7 @@ async fn a_locked_file_is_told_in_time() {
     let busy_timeout = Duration::from_millis(100);
     let store = Sqlite::open(SqliteConfig { busy_timeout, ..config(dir.path()) }).await.unwrap();
     let other = Sqlite::open(config(dir.path())).await.unwrap();
-    let held = other.writer.begin_with("BEGIN IMMEDIATE").await.unwrap();
+    let held = other.database.writer.begin_with("BEGIN IMMEDIATE").await.unwrap();
     let error = store.write(&[create(new(1))]).await.unwrap_err();
     assert_eq!(&*error.0, "the database is locked by another process");
     held.rollback().await.unwrap();
@@ -216,9 +225,9 @@ async fn a_locked_file_is_told_in_time() {
 #[tokio::test]
 async fn a_writer_that_hangs_is_told_in_time() {
     let dir = tempfile::tempdir().unwrap();
-    let write_timeout = Duration::from_millis(200);
-    let store = Sqlite::open(SqliteConfig { write_timeout, ..config(dir.path()) }).await.unwrap();
-    let held = store.writer.begin_with("BEGIN IMMEDIATE").await.unwrap();
+    let bounds = Bounds { write_timeout: Duration::from_millis(200), ..config(dir.path()).bounds };
+    let store = Sqlite::open(SqliteConfig { bounds, ..config(dir.path()) }).await.unwrap();
+    let held = store.database.writer.begin_with("BEGIN IMMEDIATE").await.unwrap();
     let error = store.write(&[create(new(1))]).await.unwrap_err();
     assert!(error.0.contains("did not answer within 200ms") || error.0.contains("busy"), "{error}");
     drop(held);
@@ -237,7 +246,7 @@ async fn a_file_that_is_no_database_or_a_newer_one_is_refused() {
 
     let store = Sqlite::open(config(dir.path())).await.unwrap();
     let newer = "INSERT INTO _sqlx_migrations VALUES (9999, 'later', '2030-01-01', true, x'00', 1)";
-    sqlx::query(newer).execute(&store.writer).await.unwrap();
+    sqlx::query(newer).execute(&store.database.writer).await.unwrap();
     store.close().await;
     let error = Sqlite::open(config(dir.path())).await.unwrap_err();
     assert!(error.0.contains("9999"), "{error}");
