@@ -133,6 +133,6 @@ async fn is_directory(client: &Client, at: &Remote) -> Result<bool, Failed> {
         {
             Ok(false)
         }
-        Err(error) => Err(error.into()),
+        Err(error) => Err(Failed::about(at)(error)),
     }
 }

@@ -38,6 +38,14 @@ pub enum Failed {
     /// A server did not do what it was asked.
     #[error(transparent)]
     Server(#[from] ClientError),
+    /// A server did not do something with what is named.
+    #[error("{about}: {error}")]
+    About {
+        /// What.
+        about: String,
+        /// Why.
+        error: ClientError,
+    },
     /// As the source; but the exit codes below 125 belong to the remote command.
     #[error(transparent)]
     NotTheCommand(Box<Failed>),
@@ -47,6 +55,18 @@ pub enum Failed {
 }
 
 impl Failed {
+    /// A server's failure to do something with `about`.
+    pub(super) fn about(about: impl std::fmt::Display) -> impl FnOnce(ClientError) -> Self {
+        move |error| match error {
+            ClientError::Refused(_) => Failed::About { about: about.to_string(), error },
+            ClientError::Unreachable { .. }
+            | ClientError::Broken(_)
+            | ClientError::TimedOut { .. }
+            | ClientError::Request(_)
+            | ClientError::Answer(_) => error.into(),
+        }
+    }
+
     /// A failure of this machine: what was done, and what the system says.
     pub(super) fn here(what: impl std::fmt::Display, error: &std::io::Error) -> Self {
         Failed::Other(format!("{what}: {error}").into())
@@ -69,7 +89,7 @@ impl Failed {
             Failed::DataDir(_) => 3,
             Failed::Listen { .. } => 4,
             Failed::Store(_) => 5,
-            Failed::Server(error) => match error {
+            Failed::Server(error) | Failed::About { error, .. } => match error {
                 ClientError::Unreachable { .. }
                 | ClientError::Broken(_)
                 | ClientError::TimedOut { .. } => 6,
@@ -105,7 +125,7 @@ impl Failed {
 
     /// What can be done about it.
     fn advice(&self) -> Option<&'static str> {
-        let Failed::Server(error) = self else { return None };
+        let (Failed::Server(error) | Failed::About { error, .. }) = self else { return None };
         let problem = match error {
             ClientError::Unreachable { .. } => {
                 return Some(
@@ -123,10 +143,10 @@ impl Failed {
                 Some("Put the server's key into SANDTREE_API_KEY, or pass it with --key.")
             }
             ("wrong-phase", Some("paused")) => {
-                Some("It is paused: POST /v1/projects/{id}/resume makes it go on.")
+                Some("POST /v1/projects/PROJECT/resume makes it go on.")
             }
-            ("wrong-phase", Some("stopped" | "failed")) => {
-                Some("Make it run with `sandtree project start ID`.")
+            ("wrong-phase", Some("stopping" | "stopped" | "failed")) => {
+                Some("`sandtree project start PROJECT` makes it run.")
             }
             ("busy" | "shutting-down" | "store-away" | "engine-away", _) => {
                 Some("Try again in a moment.")

@@ -75,8 +75,17 @@ impl Logs {
         let mut retry = Retry::default();
         loop {
             let before = printer.cursor.clone();
-            match self.read(&client, &mut printer).await {
-                Ok(Read::Ended) => return Ok(()),
+            let outcome = self.read(&client, &mut printer).await;
+            if printer.cursor != before {
+                retry = Retry::default();
+            }
+            match outcome {
+                Ok(Read::Ended) => {
+                    if printer.cursor.is_none() && !self.json {
+                        note("the log is empty");
+                    }
+                    return Ok(());
+                }
                 // The server is ending: its answer is whole, the log is not.
                 Ok(Read::More) => {}
                 Err(Failed::Server(ClientError::Refused(problem)))
@@ -92,9 +101,6 @@ impl Logs {
                     }
                 }
                 Err(failed) => return Err(failed),
-            }
-            if printer.cursor != before {
-                retry = Retry::default();
             }
             retry.pause().await;
         }

@@ -25,7 +25,7 @@ use tokio::sync::mpsc;
 use tokio::time::Instant;
 
 use super::failed::Failed;
-use super::remote::{self, Remote, note};
+use super::remote::{self, Remote, get, note, project};
 use super::retry::Retry;
 use super::tty::{self, Raw};
 use keys::{Keys, Wish};
@@ -102,11 +102,35 @@ impl Shell {
         session.farewell().await;
         drop(raw);
         match outcome? {
-            End::Exit(code) => Ok(u8::try_from(code).unwrap_or(1)),
+            End::Exit(code) => {
+                // A shell that a signal ended may have gone with its sandbox.
+                if code > 128 {
+                    self.check_phase(&session.client).await?;
+                }
+                Ok(u8::try_from(code).unwrap_or(1))
+            }
             End::Left | End::Lost => {
                 note(&format!("left; the shell goes on: `sandtree shell {}`", self.project));
                 Ok(0)
             }
+        }
+    }
+}
+
+impl Shell {
+    /// That the project runs.
+    async fn check_phase(&self, client: &Client) -> Result<(), Failed> {
+        let shown = get(client, &project(&self.project, "")).await?;
+        match shown["phase"].as_str() {
+            None | Some("running") => Ok(()),
+            Some(phase) => Err(Failed::Other(
+                format!(
+                    "the sandbox has ended, the project is {phase}\n  \
+                     `sandtree project start {}` makes it run.",
+                    self.project
+                )
+                .into(),
+            )),
         }
     }
 }

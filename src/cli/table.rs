@@ -88,12 +88,12 @@ impl Table {
                 line.push_str(&cell.shown);
             } else {
                 line.push_str(&cell.shown);
-                // No blanks at the ends of lines.
-                line.push_str(if is_last { "" } else { &room });
+                line.push_str(&room);
             }
             line.push_str(if is_last { "" } else { "  " });
         }
-        line
+        // No blanks at the ends of lines.
+        line.trim_end().to_owned()
     }
 }
 

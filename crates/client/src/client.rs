@@ -21,6 +21,7 @@ use crate::address::ServerAddress;
 use crate::body::{Body, Pieces};
 use crate::encode;
 use crate::error::{ClientError, Problem};
+use crate::patient::Patient;
 use crate::response::{Response, Streaming};
 use crate::terminal::{Position, Terminal};
 
@@ -180,7 +181,7 @@ impl Client {
 
     async fn dial(&self) -> Result<SendRequest<Body>, ClientError> {
         let stream = self.connect().await?;
-        let shaken = handshake(TokioIo::new(stream)).await;
+        let shaken = handshake(TokioIo::new(Patient::new(stream))).await;
         let (sender, connection) = shaken.map_err(broken)?;
         tokio::spawn(connection);
         Ok(sender)

@@ -12,6 +12,7 @@ mod client;
 mod encode;
 mod error;
 mod events;
+mod patient;
 mod response;
 mod terminal;
 

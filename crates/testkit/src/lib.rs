@@ -5,7 +5,8 @@
 //! tree, so a second tree can be spawned on what a crashed one left behind.
 //! Faults are data: a [`FaultPlan`] for the engine, a [`StorePlan`] for the store.
 //!
-//! For tests of the whole server, over its sockets: [`TestServer`] and [`Client`].
+//! For tests of the whole server, over its sockets: [`TestServer`] and [`Client`]; and
+//! for programs that want a terminal, [`Pty`].
 //!
 //! A test that cannot go on panics, so functions here do as well; every wait has
 //! an end and says what it waited for.
@@ -17,6 +18,7 @@ pub mod docker;
 mod engine;
 mod init;
 mod proxy;
+mod pty;
 mod server;
 mod store;
 mod wait;
@@ -27,6 +29,7 @@ pub use engine::plan::{FaultPlan, Mischief, Op, Trouble, When};
 pub use engine::{Call, FakeEngine};
 pub use init::{FakeInit, InitTrouble};
 pub use proxy::EngineProxy;
+pub use pty::Pty;
 pub use server::{ServerSetup, TestServer};
 pub use store::{MemoryStore, StoreFault, StorePlan};
 pub use wait::{LONG, until, within};

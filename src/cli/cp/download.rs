@@ -25,7 +25,8 @@ const NAMES_MAX: u32 = 100;
 /// Writes a file to standard output; its size.
 pub(super) async fn stdout(client: &Client, from: &Remote) -> Result<u64, Failed> {
     let path = project(&from.project, &format!("files/{}", encode_path(&from.path)));
-    let mut answer = client.request(Method::GET, &path).stream().await?;
+    let answer = client.request(Method::GET, &path).stream().await;
+    let mut answer = answer.map_err(Failed::about(from))?;
     let mut size = 0;
     while let Some(piece) = answer.next().await? {
         size += piece.len() as u64;
@@ -66,7 +67,7 @@ async fn archive(client: &Client, from: &Remote) -> Result<Streaming, Failed> {
         pairs.push(("path", &from.path));
     }
     let path = project(&from.project, &format!("archive{}", query(&pairs)));
-    Ok(client.request(Method::GET, &path).stream().await?)
+    client.request(Method::GET, &path).stream().await.map_err(Failed::about(from))
 }
 
 /// Gives an answer to what unpacks it, as it comes.

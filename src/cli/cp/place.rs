@@ -1,5 +1,6 @@
 //! What is named on the command line: a path here, a path in a project, or `-`.
 
+use std::fmt;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
@@ -61,6 +62,12 @@ impl Remote {
         let path = names.collect::<Vec<_>>().join("/");
         let is_directory = is_content || inside.ends_with('/');
         Ok(Self { project: project.to_owned(), path, is_directory, is_content })
+    }
+}
+
+impl fmt::Display for Remote {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(out, "{}:{}", self.project, self.path)
     }
 }
 

@@ -5,6 +5,8 @@ use std::fs::{self, File, Metadata};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
@@ -61,20 +63,31 @@ pub(super) async fn folder(client: &Client, from: &Path, to: &Remote) -> Result<
     if !to.path.is_empty() {
         pairs.push(("path", &to.path));
     }
-    let path = project(&to.project, &format!("archive{}", query(&pairs)));
+    let below = format!("archive{}", query(&pairs));
     let (folder, progress) = (from.to_owned(), Copied::new(name_of(from), None));
+    let left_out = Arc::new(AtomicU64::new(0));
+    let counted = Arc::clone(&left_out);
     let feed = move |to: mpsc::Sender<io::Result<Bytes>>| {
         let mut tar = tar::Builder::new(Feed::new(to, progress));
         let packed = pack(&mut tar, &folder, Path::new(""), 0);
-        let packed = packed.and_then(|()| tar.finish());
+        let packed = packed.and_then(|count| {
+            counted.store(count, Ordering::Relaxed);
+            tar.finish()
+        });
         match tar.into_inner() {
             Ok(feed) => feed.finish(packed),
             Err(error) => Err(error),
         }
     };
-    let (answer, size) = put(client, &path, "application/x-tar", None, feed).await?;
-    tell_skipped(&answer.json()?)?;
-    Ok(size)
+    let (answer, size) = put(client, to, &below, "application/x-tar", None, feed).await?;
+    match left_out.load(Ordering::Relaxed) + tell_skipped(&answer.json()?) {
+        0 => Ok(size),
+        // The rest is there, but who asked for all of it has to know.
+        count => {
+            note(&format!("everything else was copied; left out: {count}"));
+            Err(Failed::Said(1))
+        }
+    }
 }
 
 async fn put_file(
@@ -85,21 +98,22 @@ async fn put_file(
     feed: impl FnOnce(mpsc::Sender<io::Result<Bytes>>) -> io::Result<u64> + Send + 'static,
 ) -> Result<u64, Failed> {
     let below = format!("files/{}{}", encode_path(&to.path), query(pairs));
-    let path = project(&to.project, &below);
-    Ok(put(client, &path, "application/octet-stream", length, feed).await?.1)
+    Ok(put(client, to, &below, "application/octet-stream", length, feed).await?.1)
 }
 
 /// Puts what `feed` gives; the answer, and how much it was.
 async fn put(
     client: &Client,
-    path: &str,
+    to: &Remote,
+    below: &str,
     media: &str,
     length: Option<u64>,
     feed: impl FnOnce(mpsc::Sender<io::Result<Bytes>>) -> io::Result<u64> + Send + 'static,
 ) -> Result<(Response, u64), Failed> {
     let (sender, pieces) = Pieces::new(length);
     let feeding = tokio::task::spawn_blocking(move || feed(sender));
-    let request = client.request(Method::PUT, path).pieces(media, pieces);
+    let path = project(&to.project, below);
+    let request = client.request(Method::PUT, &path).pieces(media, pieces);
     let answer = request.answer_within(COPY_MAX).send().await;
     let answer = match answer.and_then(Response::accepted) {
         Ok(answer) => answer,
@@ -112,35 +126,34 @@ async fn put(
                 Ok(_) | Err(_) => Err(ClientError::Broken(error).into()),
             };
         }
-        Err(error) => return Err(error.into()),
+        Err(error) => return Err(Failed::about(to)(error)),
     };
     // A server may have its answer before it has read all: it has what it needs.
     let size = feeding.await.map_err(|error| Failed::Other(error.into()))?.unwrap_or_default();
     Ok((answer, size))
 }
 
-fn tell_skipped(taken: &Value) -> Result<(), Failed> {
+/// Names what the server did not take; how many entries that are.
+fn tell_skipped(taken: &Value) -> u64 {
     let total = taken["skipped_total"].as_u64().unwrap_or_default();
     let skipped = taken["skipped"].as_array().map(Vec::as_slice).unwrap_or_default();
     for entry in skipped.iter().take(SKIPPED_SHOWN) {
         let text = |name: &str| entry[name].as_str().unwrap_or_default().to_owned();
         note(&format!("not copied: {}: {}", text("name"), text("why")));
     }
-    if total == 0 {
-        return Ok(());
-    }
-    note(&format!("{total} entries were not copied"));
-    Err(Failed::Said(1))
+    total
 }
 
 /// Adds what is in a folder. Links stay links, and what is neither file, folder nor
-/// link is left out.
-fn pack(tar: &mut tar::Builder<Feed>, folder: &Path, name: &Path, depth: usize) -> io::Result<()> {
+/// link is left out; how many those were.
+fn pack(tar: &mut tar::Builder<Feed>, folder: &Path, name: &Path, depth: usize) -> io::Result<u64> {
     if depth > DEPTH_MAX {
         return Err(io::Error::other(format!("{}: nested too deep", folder.display())));
     }
-    let mut entries = at(folder, fs::read_dir(folder)?.collect::<io::Result<Vec<_>>>())?;
+    let mut entries =
+        at(folder, fs::read_dir(folder).and_then(Iterator::collect::<io::Result<Vec<_>>>))?;
     entries.sort_by_key(fs::DirEntry::file_name);
+    let mut left_out = 0;
     for entry in entries {
         let (path, name) = (entry.path(), name.join(entry.file_name()));
         let metadata = at(&path, fs::symlink_metadata(&path))?;
@@ -148,7 +161,7 @@ fn pack(tar: &mut tar::Builder<Feed>, folder: &Path, name: &Path, depth: usize) 
         if kind.is_dir() {
             let mut header = header(&metadata, tar::EntryType::Directory, 0);
             tar.append_data(&mut header, &name, io::empty())?;
-            at(&path, pack(tar, &path, &name, depth + 1))?;
+            left_out += pack(tar, &path, &name, depth + 1)?;
         } else if kind.is_symlink() {
             let target = at(&path, fs::read_link(&path))?;
             let mut header = header(&metadata, tar::EntryType::Symlink, 0);
@@ -159,10 +172,11 @@ fn pack(tar: &mut tar::Builder<Feed>, folder: &Path, name: &Path, depth: usize) 
             let mut header = header(&metadata, tar::EntryType::Regular, size);
             at(&path, tar.append_data(&mut header, &name, Exactly { from: file, left: size }))?;
         } else {
-            note(&format!("not copied: {}: neither file, folder nor link", path.display()));
+            left_out += 1;
+            note(&format!("not copied: {}: neither file, folder nor link", name.display()));
         }
     }
-    Ok(())
+    Ok(left_out)
 }
 
 fn header(metadata: &Metadata, kind: tar::EntryType, size: u64) -> tar::Header {
