@@ -260,6 +260,12 @@ async fn send(
 ) -> Result<End, Failed> {
     loop {
         let sent = tokio::select! {
+            biased;
+            _ = sizes.recv() => {
+                let size = tty::size();
+                screen.borrow_mut().resize(size);
+                writer.resize(size.0, size.1).await
+            }
             piece = typed.recv() => {
                 let Some(piece) = piece else { return Ok(End::Left) };
                 let (bytes, wish) = keys.take(&piece);
@@ -276,11 +282,6 @@ async fn send(
                     None => {}
                 }
                 sent
-            }
-            _ = sizes.recv() => {
-                let size = tty::size();
-                screen.borrow_mut().resize(size);
-                writer.resize(size.0, size.1).await
             }
         };
         if sent.is_err() {

@@ -99,7 +99,7 @@ fn title(usages: &[Usage], trouble: &str) -> String {
     if !trouble.is_empty() {
         return format!("{trouble}; trying again, q leaves");
     }
-    let cpu: f64 = usages.iter().filter_map(|usage| usage.cpu_percent).sum();
+    let cpu = usages.iter().filter_map(|usage| usage.cpu_percent).fold(0.0, |sum, cpu| sum + cpu);
     let memory: u64 = usages.iter().map(|usage| usage.memory_bytes).sum();
     let pids: u64 = usages.iter().map(|usage| usage.pids).sum();
     format!(

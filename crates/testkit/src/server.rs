@@ -42,7 +42,7 @@ impl ServerSetup {
         let dir = tempfile::tempdir().expect("a directory for the server");
         let running = Running::start(&self, dir.path(), ANY_PORT).await;
         let running = running.expect("a server that starts");
-        TestServer { setup: self, dir, running: Some(running) }
+        TestServer { setup: self, dir, address: running.address, running: Some(running) }
     }
 }
 
@@ -51,6 +51,8 @@ impl ServerSetup {
 pub struct TestServer {
     setup: ServerSetup,
     dir: TempDir,
+    /// Where it listens, or did when it ran.
+    address: SocketAddr,
     running: Option<Running>,
 }
 
@@ -113,18 +115,18 @@ impl TestServer {
     pub async fn restart(&mut self) {
         assert!(self.running.is_none(), "the server still runs");
         let running = Running::start(&self.setup, self.dir.path(), ANY_PORT).await;
-        self.running = Some(running.expect("a server that starts again"));
+        let running = running.expect("a server that starts again");
+        self.address = running.address;
+        self.running = Some(running);
     }
 
-    /// Kills it as [`TestServer::kill9`] does, and starts it on the same data directory
-    /// and at the same address, for clients that stay.
+    /// As [`TestServer::restart`], at the same address, for clients that stay.
     pub async fn restart_in_place(&mut self) {
-        let address = self.running().address;
-        self.kill9().await;
+        assert!(self.running.is_none(), "the server still runs");
         let mut running = None;
         // The port may be somebody's for a moment.
         until("the server to start at its old address", async || {
-            running = Running::start(&self.setup, self.dir.path(), address).await.ok();
+            running = Running::start(&self.setup, self.dir.path(), self.address).await.ok();
             running.is_some()
         })
         .await;

@@ -32,7 +32,9 @@ async fn keys_screen_size_and_exit_code_are_the_shells() {
     assert!(pty.is_raw(), "keys go to the shell one by one");
 
     pty.resize(100, 30);
-    assert_eq!(ask(&mut pty, "sleep 0; stty size", "S2=").await, "30 100");
+    // A key may overtake the size.
+    let resized = "until stty size | grep -q '30 100'; do sleep 0.1; done; stty size";
+    assert_eq!(ask(&mut pty, resized, "S2=").await, "30 100");
     // Ctrl-C is the shell's, not ours.
     pty.type_text("sh -c 'echo be\"\"gun; exec sleep 600'\r");
     pty.wait_for_screen("the command", |screen| screen.contains("begun")).await;
@@ -73,6 +75,8 @@ async fn the_shell_is_reached_again_after_the_server_was_killed() {
     pty.type_text("mkfifo gate; (read x < gate; echo w''ritten) &\r");
     pty.wait_for_screen("the job", |screen| screen.contains("gate; echo w''ritten) &")).await;
 
+    server.kill9().await;
+    pty.wait_for_screen("a notice", |screen| screen.contains("the server is away")).await;
     server.restart_in_place().await;
     let project = Project::existing(&server.client(), "demo");
     project.wait_for_exec().await;
