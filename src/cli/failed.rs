@@ -75,10 +75,10 @@ impl Failed {
     /// A failure to write to standard output. A reader that is gone has heard enough:
     /// nothing is said, and the code is that of a program which `SIGPIPE` ended.
     pub(super) fn stdout(error: &std::io::Error) -> Self {
-        match error.kind() {
-            std::io::ErrorKind::BrokenPipe => Failed::Said(128 + 13),
-            _ => Failed::here("standard output cannot be written", error),
+        if error.kind() == std::io::ErrorKind::BrokenPipe {
+            return Failed::Said(128 + 13);
         }
+        Failed::here("standard output cannot be written", error)
     }
 
     /// The program's exit code.
@@ -96,20 +96,24 @@ impl Failed {
                 ClientError::Refused(problem) if problem.status == 401 => 7,
                 ClientError::Refused(_) | ClientError::Request(_) | ClientError::Answer(_) => 1,
             },
-            Failed::NotTheCommand(failed) => match **failed {
-                Failed::Said(code) => code,
-                _ => NOT_THE_COMMAND,
-            },
+            Failed::NotTheCommand(failed) => {
+                if let Failed::Said(code) = **failed {
+                    code
+                } else {
+                    NOT_THE_COMMAND
+                }
+            }
             Failed::Said(code) => *code,
         }
     }
 
     /// What is said on standard error, if anything.
     pub(super) fn text(&self, paint: Paint) -> Option<String> {
-        match self {
-            Failed::Said(_) => return None,
-            Failed::NotTheCommand(failed) => return failed.text(paint),
-            _ => {}
+        if let Failed::Said(_) = self {
+            return None;
+        }
+        if let Failed::NotTheCommand(failed) = self {
+            return failed.text(paint);
         }
         let mut text = format!("{} {}", paint.bad("sandtree:"), self.to_string().trim_end());
         let mut source = std::error::Error::source(self);

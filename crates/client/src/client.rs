@@ -156,14 +156,18 @@ impl Client {
 
     /// A connection, and whether it was used before.
     async fn connection(&self, fresh: bool) -> Result<(SendRequest<Body>, bool), ClientError> {
-        while !fresh {
-            let idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
-            let Some(mut idle) = idle else { break };
-            if idle.ready().await.is_ok() {
-                return Ok((idle, true));
+        if !fresh {
+            while let Some(mut idle) = self.take_idle() {
+                if idle.ready().await.is_ok() {
+                    return Ok((idle, true));
+                }
             }
         }
         Ok((self.dial().await?, false))
+    }
+
+    fn take_idle(&self) -> Option<SendRequest<Body>> {
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop()
     }
 
     async fn connect(&self) -> Result<TcpStream, ClientError> {

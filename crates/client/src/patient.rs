@@ -27,11 +27,11 @@ impl<S> Patient<S> {
     fn kept_back<T>(&mut self, outcome: Poll<io::Result<T>>, all: T) -> Poll<io::Result<T>> {
         use io::ErrorKind::{BrokenPipe, ConnectionReset};
         match outcome {
-            Poll::Ready(Err(error)) if matches!(error.kind(), BrokenPipe | ConnectionReset) => {
+            Poll::Ready(Err(ref error)) if matches!(error.kind(), BrokenPipe | ConnectionReset) => {
                 self.is_deaf = true;
                 Poll::Ready(Ok(all))
             }
-            outcome => outcome,
+            Poll::Ready(_) | Poll::Pending => outcome,
         }
     }
 }
