@@ -1,29 +1,61 @@
 //! The command line.
 //!
-//! | exit code | meaning |
-//! | --- | --- |
-//! | 0 | it did what it was told |
-//! | 1 | something went wrong while it ran |
-//! | 2 | the command line or the configuration is wrong; standard error lists all faults |
-//! | 3 | the data directory cannot be used, or another server uses it |
-//! | 4 | the address cannot be listened on |
-//! | 5 | the store cannot be opened, or another server uses it |
+//! Two kinds of commands: those that are the server or look at its configuration, and
+//! those that ask a server, over the API alone. `docs/CLI.md` is for who uses them; the
+//! exit codes are in [`EXIT_CODES`].
 
+mod bench;
+mod completions;
+mod cp;
+mod exec;
+mod failed;
+mod logs;
+mod paint;
+mod progress;
+mod project;
+mod remote;
+mod retry;
 mod serve;
+mod shell;
+mod table;
+mod top;
+mod tty;
+mod units;
 
 use std::ffi::OsString;
 use std::io::Write as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, CommandFactory as _, Parser, Subcommand};
+
+pub use failed::Failed;
+use paint::Paint;
 
 use crate::config::{Config, Faults, Overrides};
 use crate::edge::openapi;
 
+/// The end of the program's help.
+const EXIT_CODES: &str = "\
+Exit codes:
+  0    it did what it was told
+  1    the server refused, or something went wrong
+  2    the command line or the configuration is wrong
+  3    the data directory cannot be used, or another server uses it
+  4    the address cannot be listened on
+  5    the store cannot be opened, or another server uses it
+  6    the server cannot be reached, or the connection broke
+  7    the server wants a key, or another one
+  124  exec: the command ran into its timeout
+  125  exec, shell: Sandtree failed, and not the command
+  130  it was interrupted (128 and the signal's number)
+  exec and shell end with the exit code of the remote command or shell.
+
+Colour is for terminals only, and NO_COLOR=1 turns it off.";
+
 /// Hosts the sandboxes of many projects.
 #[derive(Debug, Parser)]
-#[command(name = "sandtree", version, about, max_term_width = 100)]
+#[command(name = "sandtree", version, about, max_term_width = 100, after_help = EXIT_CODES)]
 struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -38,6 +70,23 @@ enum Command {
     Config(ConfigCommand),
     /// Print the description of the API.
     Openapi,
+    /// List, create, start, stop and remove projects.
+    #[command(subcommand)]
+    Project(project::ProjectCommand),
+    /// Run a command in a project.
+    Exec(exec::Exec),
+    /// Open the terminal of a project.
+    Shell(shell::Shell),
+    /// Print the log of a project's process.
+    Logs(logs::Logs),
+    /// Copy files and folders into a project or out of it.
+    Cp(cp::Cp),
+    /// Show what running projects use.
+    Top(top::Top),
+    /// Measure a running server from here.
+    Bench(bench::Bench),
+    /// Print the completions of a shell.
+    Completions(completions::Completions),
 }
 
 #[derive(Debug, Subcommand)]
@@ -79,75 +128,39 @@ impl Settings {
     }
 }
 
-/// Why the program ends with a code other than 0.
-#[derive(Debug, thiserror::Error)]
-pub enum Failed {
-    /// Anything that has no code of its own.
-    #[error(transparent)]
-    Other(Box<dyn std::error::Error + Send + Sync>),
-    /// The configuration is wrong.
-    #[error("the configuration is wrong:\n{0}")]
-    Config(Faults),
-    /// The data directory cannot be used.
-    #[error(transparent)]
-    DataDir(#[from] crate::data_dir::DataDirError),
-    /// The address cannot be listened on.
-    #[error("{address} cannot be listened on")]
-    Listen {
-        /// Which.
-        address: std::net::SocketAddr,
-        /// What the system says.
-        #[source]
-        source: std::io::Error,
-    },
-    /// The store cannot be opened.
-    #[error("the store cannot be opened")]
-    Store(#[from] sandtree_actors::ports::StoreError),
-}
-
-impl Failed {
-    fn exit_code(&self) -> u8 {
-        match self {
-            Failed::Other(_) => 1,
-            Failed::Config(_) => 2,
-            Failed::DataDir(_) => 3,
-            Failed::Listen { .. } => 4,
-            Failed::Store(_) => 5,
-        }
-    }
-}
-
 /// Runs the program with the arguments that it was started with.
 #[must_use]
 pub fn run() -> ExitCode {
     match dispatch(Cli::parse().command) {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => ExitCode::from(code),
         Err(failed) => {
-            let mut text = format!("sandtree: {}", failed.to_string().trim_end());
-            let mut source = std::error::Error::source(&failed);
-            while let Some(cause) = source {
-                text.push_str(&format!(": {cause}"));
-                source = cause.source();
+            if let Some(text) = failed.text(Paint::on(&std::io::stderr())) {
+                // There is nowhere else to say it.
+                let _ = writeln!(std::io::stderr(), "{text}");
             }
-            // There is nowhere else to say it.
-            let _ = writeln!(std::io::stderr(), "{text}");
             ExitCode::from(failed.exit_code())
         }
     }
 }
 
-fn dispatch(command: Command) -> Result<(), Failed> {
+/// Runs a command; its exit code.
+fn dispatch(command: Command) -> Result<u8, Failed> {
     match command {
-        Command::Serve(settings) => serve::serve(settings.load().map_err(Failed::Config)?),
+        Command::Serve(settings) => serve::serve(settings.load().map_err(Failed::Config)?)?,
         Command::Config(ConfigCommand::Check(settings)) => {
             print(&settings.load().map_err(Failed::Config)?.effective());
-            Ok(())
         }
-        Command::Openapi => {
-            print(openapi::TEXT);
-            Ok(())
-        }
+        Command::Openapi => print(openapi::TEXT),
+        Command::Project(command) => project::run(command)?,
+        Command::Exec(exec) => return exec::run(exec),
+        Command::Shell(shell) => return shell::run(shell),
+        Command::Logs(logs) => logs::run(logs)?,
+        Command::Cp(cp) => cp::run(cp)?,
+        Command::Top(top) => top::run(top)?,
+        Command::Bench(bench) => bench::run(bench)?,
+        Command::Completions(shell) => print(&completions::text(&shell, Cli::command())),
     }
+    Ok(0)
 }
 
 /// Writes to standard output; a reader that is gone already is no failure of ours.
@@ -158,8 +171,6 @@ fn print(text: &str) {
 
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory as _;
-
     use super::*;
 
     #[test]

@@ -4,6 +4,8 @@
 
 #[path = "it/arrows.rs"]
 mod arrows;
+#[path = "it/cli.rs"]
+mod cli;
 #[path = "it/docker.rs"]
 mod docker;
 #[path = "it/support.rs"]

@@ -187,7 +187,10 @@ fn spec(request: Request) -> Result<(ExecSpec, Vec<u8>), Problem> {
 /// error, and an exit code.
 fn not_started(error: &StartError) -> (String, i32) {
     let code = if matches!(error.errno, ENOENT | ENOTDIR) { 127 } else { 126 };
-    (format!("{}\n", error.what), code)
+    let why = std::io::Error::from_raw_os_error(error.errno).to_string();
+    // The number says nothing to people.
+    let why = why.split(" (os error").next().unwrap_or_default();
+    (format!("cannot {}: {why}\n", error.what), code)
 }
 
 /// A command of the tests: says what it was given, then nothing for ever.
@@ -253,8 +256,9 @@ mod tests {
 
     #[test]
     fn a_program_that_cannot_start_ends_as_in_a_shell() {
-        let error = |errno| StartError { errno, what: "nope: no such file".into() };
-        assert_eq!(not_started(&error(ENOENT)), ("nope: no such file\n".to_owned(), 127));
+        let error = |errno| StartError { errno, what: "run `nope`".into() };
+        let said = "cannot run `nope`: No such file or directory\n";
+        assert_eq!(not_started(&error(ENOENT)), (said.to_owned(), 127));
         assert_eq!(not_started(&error(13)).1, 126);
     }
 }

@@ -2,7 +2,7 @@
 
 use sandtree_actors::View;
 use sandtree_model::Phase;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use std::sync::atomic::Ordering::Relaxed;
 use warp::http::StatusCode;
 
@@ -13,6 +13,13 @@ use super::reply::{self, Answered};
 /// Most entries of the workspace that are looked at; above it the usage is a part.
 const ENTRIES_MAX: usize = 200_000;
 
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Query {
+    /// Whether the disk is looked at, which takes a walk through the workspace; `true`.
+    disk: Option<bool>,
+}
+
 #[derive(Debug, Serialize)]
 struct Document {
     phase: &'static str,
@@ -22,7 +29,8 @@ struct Document {
     pids: Option<Used>,
     /// Execs in flight.
     execs: Option<u64>,
-    disk: Disk,
+    /// Absent when nobody asked for it.
+    disk: Option<Disk>,
     network: Option<Network>,
 }
 
@@ -63,10 +71,19 @@ struct Network {
 /// 404, and faults of the sandbox and the disk.
 pub async fn show(call: Call) -> Answered {
     let key = call.project()?;
+    let query: Query = call.query()?;
     let view = call.context.tree.get(&key).await?;
-    let files = call.context.tree.files(&key).await?;
-    let usage = files::blocking(&files, |workspace| workspace.usage(ENTRIES_MAX)).await?;
-    let disk = Disk { used_bytes: usage.bytes, entries: usage.entries, truncated: usage.truncated };
+    let disk = if query.disk.unwrap_or(true) {
+        let files = call.context.tree.files(&key).await?;
+        Some(files::blocking(&files, |workspace| workspace.usage(ENTRIES_MAX)).await?)
+    } else {
+        None
+    };
+    let disk = disk.map(|usage| Disk {
+        used_bytes: usage.bytes,
+        entries: usage.entries,
+        truncated: usage.truncated,
+    });
     let mut document = Document::of(&view, disk);
     if view.project.phase == Phase::Running {
         let sandbox = call.context.tree.sandbox(&key).await?;
@@ -82,7 +99,7 @@ pub async fn show(call: Call) -> Answered {
 }
 
 impl Document {
-    fn of(view: &View, disk: Disk) -> Self {
+    fn of(view: &View, disk: Option<Disk>) -> Self {
         let phase = view.project.phase.as_str();
         Self { phase, cpu: None, memory: None, pids: None, execs: None, disk, network: None }
     }

@@ -7,11 +7,12 @@ use std::process::Command;
 use serde_json::Value;
 
 /// Each crate, which crates of ours it may use, and what it must not know.
-const RULES: [(&str, &[&str], &[&str]); 5] = [
+const RULES: [(&str, &[&str], &[&str]); 6] = [
     ("sandtree-model", &[], &["tokio", "rustix", "bollard", "sqlx", "warp", "hyper", "ractor"]),
     ("sandtree-wire", &[], &["rustix", "bollard", "sqlx", "warp", "hyper", "ractor"]),
     ("sandtree-workspace", &[], &["tokio", "bollard", "sqlx", "warp", "hyper", "ractor"]),
     ("sandtree-init", &["sandtree-wire"], &["bollard", "sqlx", "warp", "hyper", "ractor"]),
+    ("sandtree-client", &[], &["bollard", "sqlx", "warp", "ractor", "clap"]),
     (
         "sandtree-actors",
         &["sandtree-model", "sandtree-wire", "sandtree-workspace"],

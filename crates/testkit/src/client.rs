@@ -1,52 +1,48 @@
-//! A small client of the API: JSON, streams, WebSockets, and bytes as they are.
+//! The client of the API as tests like it: it panics where a test cannot go on, and
+//! says what it was about. What it does is [`sandtree_client`]'s.
 
 mod events;
 mod terminal;
 
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http_body_util::{BodyExt as _, Full};
-use hyper::body::Incoming;
-use hyper::client::conn::http1::{SendRequest, handshake};
-use hyper::header::{ACCEPT, CONTENT_TYPE, HOST, HeaderMap, HeaderName, HeaderValue};
-use hyper::{Method, Request};
-use hyper_util::rt::TokioIo;
+use hyper::header::{CONTENT_TYPE, HeaderMap, HeaderValue};
+use hyper::{Method, header};
+use sandtree_client::{ClientError, Limits, Position, Request, WebSocket};
 use serde_json::Value;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
-use tokio_tungstenite::WebSocketStream;
-use tokio_tungstenite::tungstenite::client::IntoClientRequest as _;
 
 pub use events::{Lines, ServerEvent, Sse};
 pub use terminal::Terminal;
 
-use crate::wait::within;
-
-/// Longest time of one request; operations of a real engine included.
-const ANSWER_MAX: Duration = Duration::from_secs(180);
+/// Tests wait for streams themselves, and some read large files as a whole.
+const LIMITS: Limits = Limits {
+    connect_max: Duration::from_secs(60),
+    answer_max: Duration::from_secs(180),
+    silence_max: Duration::from_secs(180),
+    body_bytes_max: 4 * 1024 * 1024 * 1024,
+};
 
 /// A client of one server; clones share its connections.
 #[derive(Clone)]
 pub struct Client {
+    inner: sandtree_client::Client,
     address: SocketAddr,
-    headers: HeaderMap,
-    idle: Arc<Mutex<Vec<SendRequest<Full<Bytes>>>>>,
 }
 
 impl Client {
     pub(crate) fn new(address: SocketAddr) -> Self {
-        Self { address, headers: HeaderMap::new(), idle: Arc::default() }
+        Self { inner: sandtree_client::Client::new(address.into(), LIMITS), address }
     }
 
     /// A client that sends this header with every request.
     #[must_use]
     pub fn with_header(&self, name: &'static str, value: &str) -> Self {
-        let mut headers = self.headers.clone();
-        headers.insert(name, HeaderValue::from_str(value).expect("a header's value"));
-        Self { address: self.address, headers, idle: Arc::default() }
+        let inner = self.inner.with_header(name, value).expect("a header");
+        Self { inner, address: self.address }
     }
 
     /// Where the server listens.
@@ -57,10 +53,8 @@ impl Client {
 
     /// Begins a request.
     pub fn request(&self, method: Method, path: &str) -> Call<'_> {
-        let mut headers = self.headers.clone();
-        let host = HeaderValue::from_str(&self.address.to_string()).expect("a host");
-        headers.entry(HOST).or_insert(host);
-        Call { client: self, method, path: path.to_owned(), headers, body: Bytes::new() }
+        let what = format!("{method} {path}");
+        Call { request: self.inner.request(method, path), what }
     }
 
     /// Gets what is at a path.
@@ -114,90 +108,56 @@ impl Client {
     /// # Errors
     ///
     /// The status that the server answered instead.
-    pub async fn websocket(&self, path: &str) -> Result<WebSocketStream<TcpStream>, u16> {
-        let url = format!("ws://{}{path}", self.address);
-        let mut request = url.into_client_request().expect("an address of a WebSocket");
-        for (name, value) in &self.headers {
-            request.headers_mut().insert(name, value.clone());
-        }
-        let connection = TcpStream::connect(self.address).await.expect("a connection");
-        let opening = tokio_tungstenite::client_async(request, connection);
-        match within(ANSWER_MAX, path, opening).await {
-            Ok((socket, _)) => Ok(socket),
-            Err(tokio_tungstenite::tungstenite::Error::Http(answer)) => {
-                Err(answer.status().as_u16())
-            }
-            Err(error) => panic!("{path}: {error}"),
+    pub async fn websocket(&self, path: &str) -> Result<WebSocket, u16> {
+        match self.inner.websocket(path).await {
+            Ok(socket) => Ok(socket),
+            Err(ClientError::Refused(problem)) => Err(problem.status),
+            Err(error) => panic!("{path}: {error:?}"),
         }
     }
 
     /// Looks at a project's terminal; `query` is such as `cols=80&rows=24`.
     pub async fn terminal(&self, project: &str, query: &str) -> Terminal {
-        let path = format!("/v1/projects/{project}/terminal?{query}");
-        let socket = self.websocket(&path).await;
-        Terminal::new(socket.unwrap_or_else(|status| panic!("{path} answered {status}")), query)
-    }
-
-    async fn connection(&self) -> Result<(SendRequest<Full<Bytes>>, bool), hyper::Error> {
-        loop {
-            let idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
-            match idle {
-                Some(mut idle) => {
-                    if idle.ready().await.is_ok() {
-                        return Ok((idle, true));
-                    }
-                }
-                None => return Ok((self.dial().await?, false)),
-            }
-        }
-    }
-
-    async fn dial(&self) -> Result<SendRequest<Full<Bytes>>, hyper::Error> {
-        let stream = TcpStream::connect(self.address).await.expect("a connection to the server");
-        stream.set_nodelay(true).expect("an option of a socket");
-        let (sender, connection) = handshake(TokioIo::new(stream)).await?;
-        tokio::spawn(connection);
-        Ok(sender)
-    }
-
-    fn keep(&self, sender: SendRequest<Full<Bytes>>) {
-        self.idle.lock().unwrap_or_else(PoisonError::into_inner).push(sender);
+        let value = |name: &str| {
+            let mut pairs = query.split('&').filter_map(|pair| pair.split_once('='));
+            pairs.find(|(key, _)| *key == name).map(|(_, value)| value)
+        };
+        let number = |name: &str| value(name).and_then(|value| value.parse::<u16>().ok());
+        let size = (number("cols").unwrap_or(80), number("rows").unwrap_or(24));
+        let after = value("after").map(|after| after.parse::<Position>().expect("a position"));
+        let terminal = self.inner.terminal(project, size, after).await;
+        let terminal = terminal.unwrap_or_else(|error| panic!("{project}?{query}: {error:?}"));
+        Terminal::new(terminal, size)
     }
 }
 
 /// A request on its way.
 #[must_use]
 pub struct Call<'a> {
-    client: &'a Client,
-    method: Method,
-    path: String,
-    headers: HeaderMap,
-    body: Bytes,
+    request: Request<'a>,
+    what: String,
 }
 
 impl Call<'_> {
     /// Sets a header.
-    pub fn header(mut self, name: &str, value: &str) -> Self {
-        let name: HeaderName = name.parse().expect("a header's name");
-        self.headers.insert(name, HeaderValue::from_str(value).expect("a header's value"));
-        self
+    pub fn header(self, name: &str, value: &str) -> Self {
+        Self { request: self.request.header(name, value), ..self }
     }
 
     /// Sets the body to JSON.
     pub fn json(self, value: &Value) -> Self {
-        self.body("application/json", value.to_string())
+        Self { request: self.request.json(value), ..self }
     }
 
     /// Sets the body.
-    pub fn body(mut self, media: &str, bytes: impl Into<Bytes>) -> Self {
-        self.body = bytes.into();
-        self.header("content-type", media)
+    pub fn body(self, media: &str, bytes: impl Into<Bytes>) -> Self {
+        Self { request: self.request.body(media, bytes), ..self }
     }
 
     /// Sends it and reads the whole answer.
     pub async fn send(self) -> Response {
-        let what = format!("{} {}", self.method, self.path);
-        self.try_send().await.unwrap_or_else(|error| panic!("{what}: {error}"))
+        let what = self.what.clone();
+        self.try_send().await.unwrap_or_else(|error| panic!("{what}: {error:?}"))
     }
 
     /// As [`Call::send`], for a server that may go away.
@@ -205,61 +165,26 @@ impl Call<'_> {
     /// # Errors
     ///
     /// When there was no whole answer.
-    pub async fn try_send(self) -> Result<Response, hyper::Error> {
-        let what = format!("{} {}", self.method, self.path);
-        let client = self.client.clone();
-        within(ANSWER_MAX, &format!("the answer to {what}"), async {
-            let (answer, sender) = self.exchange().await?;
-            let (parts, body) = answer.into_parts();
-            let body = body.collect().await?.to_bytes();
-            client.keep(sender);
-            let (status, headers) = (parts.status.as_u16(), parts.headers);
-            Ok(Response { what: what.clone(), status, headers, body })
-        })
-        .await
+    pub async fn try_send(self) -> Result<Response, ClientError> {
+        let what = self.what;
+        let sandtree_client::Response { status, headers, body } = self.request.send().await?;
+        Ok(Response { what, status, headers, body })
     }
 
     /// Sends it and answers the events of the answer as they come.
     pub async fn events(self) -> Sse {
-        Sse::new(self.header(ACCEPT.as_str(), "text/event-stream").streamed().await)
+        let call = self.header(header::ACCEPT.as_str(), "text/event-stream");
+        Sse::new(call.streamed().await.events())
     }
 
     /// Sends it and answers the lines of the answer as they come.
     pub async fn lines(self) -> Lines {
-        Lines::new(self.streamed().await)
+        Lines::new(self.streamed().await.lines())
     }
 
-    async fn streamed(self) -> Incoming {
-        let what = format!("{} {}", self.method, self.path);
-        let exchanged = within(ANSWER_MAX, &what, self.exchange()).await;
-        let (answer, _) = exchanged.unwrap_or_else(|error| panic!("{what}: {error}"));
-        if answer.status() == 200 {
-            return answer.into_body();
-        }
-        let (status, body) = (answer.status(), answer.into_body().collect().await);
-        panic!("{what} answered {status}: {body:?}");
-    }
-
-    async fn exchange(
-        self,
-    ) -> Result<(hyper::Response<Incoming>, SendRequest<Full<Bytes>>), hyper::Error> {
-        loop {
-            let (mut sender, was_used) = self.client.connection().await?;
-            match sender.send_request(self.to_request()).await {
-                Ok(answer) => return Ok((answer, sender)),
-                // The server closed an idle connection at this very moment.
-                Err(error) if was_used && (error.is_canceled() || error.is_closed()) => {}
-                Err(error) => return Err(error),
-            }
-        }
-    }
-
-    fn to_request(&self) -> Request<Full<Bytes>> {
-        let mut request = Request::new(Full::new(self.body.clone()));
-        *request.method_mut() = self.method.clone();
-        *request.uri_mut() = self.path.parse().expect("a path");
-        *request.headers_mut() = self.headers.clone();
-        request
+    async fn streamed(self) -> sandtree_client::Streaming {
+        let what = self.what;
+        self.request.stream().await.unwrap_or_else(|error| panic!("{what}: {error:?}"))
     }
 }
 

@@ -5,8 +5,8 @@
 //! tree, so a second tree can be spawned on what a crashed one left behind.
 //! Faults are data: a [`FaultPlan`] for the engine, a [`StorePlan`] for the store.
 //!
-//! For tests of the whole server, over its sockets: [`TestServer`] and [`Client`].
-//! For those of its databases: [`TestPostgres`].
+//! For tests of the whole server, over its sockets: [`TestServer`] and [`Client`]; for
+//! those of its databases, [`TestPostgres`]; for programs that want a terminal, [`Pty`].
 //!
 //! A test that cannot go on panics, so functions here do as well; every wait has
 //! an end and says what it waited for.
@@ -19,6 +19,7 @@ mod engine;
 mod init;
 mod postgres;
 mod proxy;
+mod pty;
 mod server;
 mod store;
 mod wait;
@@ -30,6 +31,7 @@ pub use engine::{Call, FakeEngine};
 pub use init::{FakeInit, InitTrouble};
 pub use postgres::TestPostgres;
 pub use proxy::{EngineProxy, TcpProxy};
+pub use pty::Pty;
 pub use server::{ServerSetup, TestServer};
 pub use store::{MemoryStore, StoreFault, StorePlan};
 pub use wait::{LONG, until, within};

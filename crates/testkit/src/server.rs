@@ -1,7 +1,7 @@
 //! The real server as a process of its own, on a data directory of the test.
 
 use std::collections::VecDeque;
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
 use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -14,10 +14,13 @@ use tokio::process::{Child, Command};
 
 use crate::client::Client;
 use crate::docker;
-use crate::wait::{LONG, within};
+use crate::wait::{LONG, until, within};
 
 /// Lines of the server's log that a failure shows.
 const LOG_LINES_MAX: usize = 200;
+
+/// Any port of loopback that is free.
+const ANY_PORT: SocketAddr = SocketAddr::V4(SocketAddrV4::new(Ipv4Addr::LOCALHOST, 0));
 
 /// How a server is started.
 #[derive(Debug, Clone)]
@@ -37,8 +40,9 @@ impl ServerSetup {
     /// Starts it on a fresh data directory.
     pub async fn start(self) -> TestServer {
         let dir = tempfile::tempdir().expect("a directory for the server");
-        let running = Running::start(&self, dir.path()).await.expect("a server that starts");
-        TestServer { setup: self, dir, running: Some(running) }
+        let running = Running::start(&self, dir.path(), ANY_PORT).await;
+        let running = running.expect("a server that starts");
+        TestServer { setup: self, dir, address: running.address, running: Some(running) }
     }
 }
 
@@ -47,6 +51,8 @@ impl ServerSetup {
 pub struct TestServer {
     setup: ServerSetup,
     dir: TempDir,
+    /// Where it listens, or did when it ran.
+    address: SocketAddr,
     running: Option<Running>,
 }
 
@@ -108,8 +114,23 @@ impl TestServer {
     /// Starts it on the same data directory; it must not run.
     pub async fn restart(&mut self) {
         assert!(self.running.is_none(), "the server still runs");
-        let running = Running::start(&self.setup, self.dir.path()).await;
-        self.running = Some(running.expect("a server that starts again"));
+        let running = Running::start(&self.setup, self.dir.path(), ANY_PORT).await;
+        let running = running.expect("a server that starts again");
+        self.address = running.address;
+        self.running = Some(running);
+    }
+
+    /// As [`TestServer::restart`], at the same address, for clients that stay.
+    pub async fn restart_in_place(&mut self) {
+        assert!(self.running.is_none(), "the server still runs");
+        let mut running = None;
+        // The port may be somebody's for a moment.
+        until("the server to start at its old address", async || {
+            running = Running::start(&self.setup, self.dir.path(), self.address).await.ok();
+            running.is_some()
+        })
+        .await;
+        self.running = running;
     }
 
     /// Tries to start a second server on the same data directory.
@@ -118,7 +139,7 @@ impl TestServer {
     ///
     /// How it ended and what it said, when it refused.
     pub async fn second_server(&self) -> Result<(), String> {
-        let mut second = Running::start(&self.setup, self.dir.path()).await?;
+        let mut second = Running::start(&self.setup, self.dir.path(), ANY_PORT).await?;
         within(LONG, "the second server to be gone", second.child.kill()).await.expect("a kill");
         Ok(())
     }
@@ -173,7 +194,7 @@ struct Running {
 
 impl Running {
     /// Starts the server and waits for its address; what it said instead.
-    async fn start(setup: &ServerSetup, dir: &Path) -> Result<Self, String> {
+    async fn start(setup: &ServerSetup, dir: &Path, listen: SocketAddr) -> Result<Self, String> {
         let mut command = Command::new(&setup.binary);
         for (name, _) in std::env::vars_os() {
             if name.to_string_lossy().starts_with("SANDTREE_") {
@@ -181,7 +202,7 @@ impl Running {
             }
         }
         let mut child = command
-            .args(["serve", "--listen", "127.0.0.1:0", "--data-dir"])
+            .args(["serve", "--listen", &listen.to_string(), "--data-dir"])
             .arg(dir)
             .envs(setup.env.iter().map(|(name, value)| (name, value)))
             .stdin(Stdio::null())

@@ -180,9 +180,12 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_program_that_is_not_there_and_one_that_never_ends() {
-        let error = StartError { errno: 2, what: "x: not found".into() };
+        let error = StartError { errno: 2, what: "run `x`".into() };
         let missing = told(vec![Ok(ExecOutput::Failed(error))]).await;
-        assert_eq!(missing[0], ("stderr".into(), r#"{"data":"x: not found\n"}"#.into()));
+        assert_eq!(
+            missing[0],
+            ("stderr".into(), r#"{"data":"cannot run `x`: No such file or directory\n"}"#.into())
+        );
         assert!(missing[1].1.contains(r#""exit_code":127"#), "{missing:?}");
 
         let overdue = told(vec![Ok(ExecOutput::Started { pid: 1 })]).await;

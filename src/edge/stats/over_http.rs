@@ -13,6 +13,8 @@ async fn a_stopped_sandbox_takes_disk_alone() {
     assert_eq!((&stats["phase"], &stats["cpu"]), (&"stopped".into(), &Value::Null));
     assert_eq!(stats["disk"]["entries"], 1);
     assert!(stats["disk"]["used_bytes"].as_u64().unwrap() >= 8192, "{stats}");
+    let stats = edge.json("GET", "/v1/projects/p/stats?disk=false", "").await.json();
+    assert_eq!(stats["disk"], Value::Null, "nobody asked for it");
 }
 
 #[tokio::test]

@@ -4,11 +4,8 @@ use std::num::NonZero;
 use std::time::Duration;
 
 use bytes::Bytes;
-use futures_util::{SinkExt as _, StreamExt as _};
-use serde_json::{Value, json};
-use tokio::net::TcpStream;
-use tokio_tungstenite::WebSocketStream;
-use tokio_tungstenite::tungstenite::Message;
+use sandtree_client::{ClientError, TerminalItem};
+use serde_json::Value;
 
 use crate::wait::within;
 
@@ -21,10 +18,8 @@ fn size(number: u16) -> NonZero<u16> {
 
 /// A viewer of a terminal.
 pub struct Terminal {
-    socket: WebSocketStream<TcpStream>,
+    inner: sandtree_client::Terminal,
     parser: vt100::Parser,
-    /// Epoch, and offset of the next byte.
-    at: Option<(u64, u64)>,
     output: Vec<u8>,
     gap_bytes: u64,
     exit_code: Option<i64>,
@@ -32,16 +27,10 @@ pub struct Terminal {
 }
 
 impl Terminal {
-    pub(super) fn new(socket: WebSocketStream<TcpStream>, query: &str) -> Self {
-        let number = |name: &str| {
-            let mut pairs = query.split('&').filter_map(|pair| pair.split_once('='));
-            pairs.find(|(key, _)| *key == name).and_then(|(_, value)| value.parse::<u16>().ok())
-        };
-        let (rows, cols) = (number("rows").unwrap_or(24), number("cols").unwrap_or(80));
+    pub(super) fn new(inner: sandtree_client::Terminal, (cols, rows): (u16, u16)) -> Self {
         Self {
-            socket,
+            inner,
             parser: vt100::Parser::new(size(rows), size(cols), 0),
-            at: None,
             output: Vec::new(),
             gap_bytes: 0,
             exit_code: None,
@@ -51,18 +40,19 @@ impl Terminal {
 
     /// Types; a line ends with `\r`.
     pub async fn type_text(&mut self, text: &str) {
-        self.send(Message::Binary(Bytes::copy_from_slice(text.as_bytes()))).await;
+        let keys = Bytes::copy_from_slice(text.as_bytes());
+        self.inner.writer.keys(keys).await.expect("a terminal that takes keys");
     }
 
     /// Sends a text message, such as a control message.
     pub async fn control(&mut self, value: &Value) {
-        self.send(Message::text(value.to_string())).await;
+        self.inner.writer.control(value).await.expect("a terminal that takes messages");
     }
 
     /// Changes the size, here and there.
     pub async fn resize(&mut self, cols: u16, rows: u16) {
         self.parser.screen_mut().set_size(size(rows), size(cols));
-        self.control(&json!({ "type": "resize", "cols": cols, "rows": rows })).await;
+        self.inner.writer.resize(cols, rows).await.expect("a terminal that takes a size");
     }
 
     /// Waits until the screen shows it; the screen's text.
@@ -135,13 +125,7 @@ impl Terminal {
     /// Where a later viewer goes on, for `?after=`.
     #[must_use]
     pub fn cursor(&self) -> String {
-        let (epoch, offset) = self.at.expect("a terminal that was ready");
-        format!("{epoch}:{offset}")
-    }
-
-    async fn send(&mut self, message: Message) {
-        let sent = within(SCREEN_MAX, "the server to take a message", self.socket.send(message));
-        sent.await.expect("a terminal that takes messages");
+        self.inner.reader.position().expect("a terminal that was ready").to_string()
     }
 
     /// Takes one message; false when there are no more.
@@ -149,48 +133,18 @@ impl Terminal {
         if self.is_over {
             return false;
         }
-        match self.socket.next().await {
-            Some(Ok(Message::Binary(bytes))) => self.took(&bytes),
-            Some(Ok(Message::Text(text))) => self.told(&text),
-            Some(Ok(Message::Ping(_) | Message::Pong(_) | Message::Frame(_))) => {}
-            Some(Ok(Message::Close(_)) | Err(_)) | None => self.is_over = true,
+        match self.inner.reader.next().await {
+            Ok(TerminalItem::Bytes(bytes)) => {
+                self.parser.process(&bytes);
+                self.output.extend_from_slice(&bytes);
+            }
+            Ok(TerminalItem::Ready { fresh: true, .. }) => self.parser.process(b"\x1bc"),
+            Ok(TerminalItem::Ready { fresh: false, .. } | TerminalItem::Pong) => {}
+            Ok(TerminalItem::Gap(bytes)) => self.gap_bytes += bytes,
+            Ok(TerminalItem::Exit(code)) => self.exit_code = Some(code.into()),
+            Err(ClientError::Answer(what)) => panic!("{what}"),
+            Ok(TerminalItem::Closed { .. }) | Err(_) => self.is_over = true,
         }
         !self.is_over
-    }
-
-    fn took(&mut self, bytes: &[u8]) {
-        self.parser.process(bytes);
-        self.output.extend_from_slice(bytes);
-        if let Some((_, offset)) = &mut self.at {
-            *offset += bytes.len() as u64;
-        }
-    }
-
-    fn told(&mut self, text: &str) {
-        let value: Value = serde_json::from_str(text).expect("a control message is JSON");
-        match value["type"].as_str() {
-            Some("ready") => self.ready(&value),
-            Some("gap") => self.lost(value["bytes"].as_u64().expect("a number of bytes")),
-            Some("exit") => self.exit_code = value["code"].as_i64(),
-            Some("pong") => {}
-            _ => panic!("an unknown control message: {text}"),
-        }
-    }
-
-    fn ready(&mut self, value: &Value) {
-        let offset = value["offset"].as_str().and_then(|text| text.split_once(':'));
-        let (epoch, offset) = offset.unwrap_or_else(|| panic!("no offset in {value}"));
-        let number = |text: &str| text.parse::<u64>().expect("a number");
-        self.at = Some((number(epoch), number(offset)));
-        if value["fresh"] == true {
-            self.parser.process(b"\x1bc");
-        }
-    }
-
-    fn lost(&mut self, bytes: u64) {
-        self.gap_bytes += bytes;
-        if let Some((_, offset)) = &mut self.at {
-            *offset += bytes;
-        }
     }
 }

@@ -1,0 +1,130 @@
+//! What all commands share that ask a server.
+
+use std::io::Write as _;
+
+use clap::Args;
+use hyper::Method;
+use sandtree_client::{Client, ClientError, Limits, Response, ServerAddress, segment};
+use serde_json::Value;
+use tokio::signal::unix::{SignalKind, signal};
+
+use super::failed::Failed;
+
+/// Which server is asked, and with which key.
+#[derive(Debug, Args)]
+pub(super) struct Remote {
+    /// Where the server is.
+    #[arg(
+        long,
+        help_heading = "Server",
+        value_name = "URL",
+        env = "SANDTREE_URL",
+        default_value = "http://127.0.0.1:8080"
+    )]
+    server: ServerAddress,
+    /// Key of the server; in the environment other users of this machine do not see it.
+    #[arg(
+        long,
+        help_heading = "Server",
+        value_name = "KEY",
+        env = "SANDTREE_API_KEY",
+        hide_env_values = true
+    )]
+    key: Option<String>,
+}
+
+impl Remote {
+    /// A client of that server.
+    pub(super) fn client(&self) -> Result<Client, Failed> {
+        let client = Client::new(self.server.clone(), Limits::default());
+        match self.key.as_deref().filter(|key| !key.is_empty()) {
+            Some(key) => Ok(client.with_header("x-api-key", key)?),
+            None => Ok(client),
+        }
+    }
+}
+
+/// The path of a project, and of what is below it.
+pub(super) fn project(id: &str, below: &str) -> String {
+    let slash = if below.is_empty() || below.starts_with('?') { "" } else { "/" };
+    format!("/v1/projects/{}{slash}{below}", segment(id))
+}
+
+/// Asks for something that is answered as a whole.
+pub(super) async fn ask(
+    client: &Client,
+    method: Method,
+    path: &str,
+    body: Option<&Value>,
+) -> Result<Response, ClientError> {
+    let request = client.request(method, path);
+    let request = if let Some(body) = body { request.json(body) } else { request };
+    request.send().await?.accepted()
+}
+
+/// Gets a document.
+pub(super) async fn get(client: &Client, path: &str) -> Result<Value, ClientError> {
+    ask(client, Method::GET, path, None).await?.json()
+}
+
+/// Runs a command to its end. When a signal comes first, the work is dropped, so that
+/// it can clean up, and the exit code is the usual one for that signal.
+pub(super) fn run<T>(work: impl Future<Output = Result<T, Failed>>) -> Result<T, Failed> {
+    block_on(async {
+        tokio::select! {
+            outcome = work => outcome,
+            failed = interrupted() => Err(failed),
+        }
+    })
+}
+
+/// As [`run`], for work that sees to signals itself.
+pub(super) fn block_on<T>(work: impl Future<Output = Result<T, Failed>>) -> Result<T, Failed> {
+    let mut runtime = tokio::runtime::Builder::new_multi_thread();
+    let runtime = runtime.worker_threads(2).enable_all().build();
+    let runtime = runtime.map_err(|error| Failed::here("no threads can be had", &error))?;
+    let outcome = runtime.block_on(work);
+    // A thread may still wait for a key or for standard input.
+    runtime.shutdown_background();
+    outcome
+}
+
+/// Waits for a signal that ends the program.
+pub(super) async fn interrupted() -> Failed {
+    let kinds = [SignalKind::interrupt(), SignalKind::terminate(), SignalKind::hangup()];
+    let [mut interrupt, mut terminate, mut hangup] = kinds.map(signal).map(Result::ok);
+    let number = tokio::select! {
+        () = next(&mut interrupt) => 2,
+        () = next(&mut terminate) => 15,
+        () = next(&mut hangup) => 1,
+    };
+    Failed::Said(128 + number)
+}
+
+/// The next signal; never, when signals cannot be followed.
+async fn next(signal: &mut Option<tokio::signal::unix::Signal>) {
+    match signal {
+        Some(signal) => {
+            let _ = signal.recv().await;
+        }
+        None => std::future::pending().await,
+    }
+}
+
+/// Writes to standard output.
+pub(super) fn say(text: impl AsRef<[u8]>) -> Result<(), Failed> {
+    let mut out = std::io::stdout().lock();
+    let written = out.write_all(text.as_ref()).and_then(|()| out.flush());
+    written.map_err(|error| Failed::stdout(&error))
+}
+
+/// Writes a line to standard output.
+pub(super) fn say_line(text: &str) -> Result<(), Failed> {
+    say(format!("{text}\n"))
+}
+
+/// Writes a note to standard error.
+pub(super) fn note(text: &str) {
+    // There is nowhere else to say it.
+    let _ = writeln!(std::io::stderr(), "sandtree: {text}");
+}

@@ -1,0 +1,129 @@
+//! `sandtree top`: what running projects use, again and again.
+
+mod sample;
+mod view;
+
+use std::io::IsTerminal as _;
+use std::time::Duration;
+
+use clap::Args;
+use sandtree_client::Client;
+use serde_json::json;
+
+use super::failed::Failed;
+use super::paint::Paint;
+use super::remote::{self, Remote, say, say_line};
+use super::table::{Cell, Table};
+use super::units;
+use sample::{Sampler, Usage};
+use view::{Stay, View};
+
+/// Time between the two samples of a single table.
+const ONCE: Duration = Duration::from_secs(1);
+
+/// `sandtree top`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+CPU is in parts of one core: 200% are two cores. On a terminal the table is shown again
+and again until q or Ctrl-C; elsewhere, and with --once or --json, it is printed once,
+after one second of measuring.")]
+pub(super) struct Top {
+    /// Time between two tables, such as 5s.
+    #[arg(short, long, value_name = "DURATION", default_value = "2s", value_parser = interval)]
+    interval: Duration,
+    /// Print one table.
+    #[arg(long)]
+    once: bool,
+    /// Print one JSON document for each project, one a line.
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    remote: Remote,
+}
+
+fn interval(text: &str) -> Result<Duration, String> {
+    let interval = humantime::parse_duration(text).map_err(|error| error.to_string())?;
+    let range = Duration::from_millis(200)..=Duration::from_secs(3600);
+    range.contains(&interval).then_some(interval).ok_or("must be from 200ms to 1h".to_owned())
+}
+
+/// Shows it.
+pub(super) fn run(top: Top) -> Result<(), Failed> {
+    remote::run(top.run())
+}
+
+impl Top {
+    async fn run(self) -> Result<(), Failed> {
+        let client = self.remote.client()?;
+        let is_live = !self.once && !self.json && std::io::stdout().is_terminal();
+        if is_live { self.live(client).await } else { self.print(client).await }
+    }
+
+    async fn print(&self, client: Client) -> Result<(), Failed> {
+        let mut sampler = Sampler::new(client);
+        sampler.sample().await?;
+        tokio::time::sleep(ONCE).await;
+        let usages = sampler.sample().await?;
+        if self.json {
+            return usages.iter().try_for_each(|usage| say_line(&json!(usage).to_string()));
+        }
+        say(table(&usages, Paint::NEVER).text(Paint::on(&std::io::stdout())))
+    }
+
+    async fn live(&self, client: Client) -> Result<(), Failed> {
+        let mut sampler = Sampler::new(client);
+        // Before the screen is taken, so that a refusal is a plain message.
+        let mut usages = sampler.sample().await?;
+        let mut view = View::enter()?;
+        let paint = Paint::on(&std::io::stdout());
+        let mut trouble = String::new();
+        let mut pause = ONCE;
+        loop {
+            let table = table(&usages, paint);
+            view.show(&title(&usages, &trouble), &table.lines(paint))?;
+            if let Stay::No = view.pause(pause).await {
+                return Ok(());
+            }
+            pause = self.interval;
+            trouble.clear();
+            match sampler.sample().await {
+                Ok(now) => usages = now,
+                Err(Failed::Server(error)) if error.is_passing() => trouble = error.to_string(),
+                Err(failed) => return Err(failed),
+            }
+        }
+    }
+}
+
+fn title(usages: &[Usage], trouble: &str) -> String {
+    if !trouble.is_empty() {
+        return format!("{trouble}; trying again, q leaves");
+    }
+    let cpu = usages.iter().filter_map(|usage| usage.cpu_percent).fold(0.0, |sum, cpu| sum + cpu);
+    let memory: u64 = usages.iter().map(|usage| usage.memory_bytes).sum();
+    let pids: u64 = usages.iter().map(|usage| usage.pids).sum();
+    format!(
+        "{} running, cpu {cpu:.0}%, memory {}, {pids} processes; q leaves",
+        usages.len(),
+        units::bytes(memory)
+    )
+}
+
+fn table(usages: &[Usage], paint: Paint) -> Table {
+    let mut table = Table::new(&["ID", ">CPU", ">MEMORY", ">LIMIT", ">MEM%", ">PIDS", ">EXECS"]);
+    for usage in usages {
+        let cpu = usage.cpu_percent.map_or("-".to_owned(), |cpu| format!("{cpu:.1}%"));
+        let memory = usage.memory_bytes * 100 / usage.memory_limit_bytes.max(1);
+        let hot = |text: &str| if memory >= 90 { paint.bad(text) } else { text.to_owned() };
+        table.row(vec![
+            Cell::plain(&usage.id),
+            Cell::plain(cpu),
+            Cell::plain(units::bytes(usage.memory_bytes)),
+            Cell::plain(units::bytes(usage.memory_limit_bytes)),
+            Cell::painted(&format!("{memory}%"), hot),
+            Cell::plain(format!("{}/{}", usage.pids, usage.pids_limit)),
+            Cell::plain(usage.execs.to_string()),
+        ]);
+    }
+    table
+}

@@ -1,0 +1,47 @@
+//! `sandtree top` and `sandtree bench`.
+
+use sandtree_testkit::Pty;
+
+use super::{PROGRAM, run, url};
+use crate::support::{Project, server};
+
+#[tokio::test]
+async fn top_shows_what_running_projects_use() {
+    let server = server().start().await;
+    let project = Project::small(&server.client(), "busy").await;
+    run(&server, &["project", "create", "quiet", "--profile", "small"]).await.ok();
+    project.put_process(&serde_json::json!({ "command": "while :; do :; done" })).await;
+
+    let usages = run(&server, &["top", "--json"]).await.ok().json();
+    assert_eq!(usages.len(), 1, "only projects that run: {usages:?}");
+    assert_eq!(usages[0]["id"], "busy");
+    assert!(usages[0]["cpu_percent"].as_f64().expect("a number") > 0.0, "{usages:?}");
+    assert!(usages[0]["memory_bytes"].as_u64().expect("a number") > 0, "{usages:?}");
+    let table = run(&server, &["top"]).await.ok().text();
+    assert!(table.starts_with("ID ") && table.lines().count() == 2, "{table}");
+
+    let mut pty = Pty::spawn(PROGRAM, &["top", "--server", &url(&server)], (80, 24));
+    pty.wait_for_screen("the project", |screen| {
+        let busy = screen.lines().find(|line| line.starts_with("busy"));
+        screen.starts_with("1 running") && busy.is_some_and(|line| line.matches('%').count() == 2)
+    })
+    .await;
+    pty.type_text("q");
+    assert_eq!(pty.wait_for_exit().await.code(), Some(0));
+    pty.wait_for_screen("the screen as it was", |screen| !screen.contains("busy")).await;
+    assert!(!pty.is_raw(), "the terminal is as it was");
+}
+
+#[tokio::test]
+async fn bench_measures_and_leaves_nothing_behind() {
+    let server = server().start().await;
+    let few = ["bench", "--profile", "small", "--execs", "5", "--creates", "1", "--time", "100ms"];
+    let table = run(&server, &few).await.ok().text();
+    for row in ["exec of true", "create to first output", "status"] {
+        assert!(table.contains(row), "{row} is missing in {table}");
+    }
+    let measured = run(&server, &[&few[..], &["--json"]].concat()).await.ok().json();
+    assert_eq!(measured[0]["exec"]["samples"], 5, "{measured:?}");
+    assert!(measured[0]["status"]["per_second"].as_f64().expect("a number") > 0.0);
+    server.assert_no_leftovers();
+}
