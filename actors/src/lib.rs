@@ -25,6 +25,7 @@
 mod ask;
 mod container;
 mod context;
+pub mod crash;
 mod directory;
 mod engine_watch;
 mod events;

@@ -34,6 +34,7 @@ const TREE_END_MIN: Duration = Duration::from_secs(2);
 /// Runs the server until it is told to end.
 pub(super) fn serve(mut config: Config) -> Result<(), Failed> {
     telemetry::install(&config.log).map_err(other)?;
+    sandtree_actors::crash::arm_from_environment();
     let data_dir = DataDir::open(&config.server.data_dir)?;
     config.move_to(data_dir.path());
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();

@@ -12,6 +12,7 @@ use sha2::{Digest as _, Sha256};
 use super::work::{Change, Work, engine_fault, on_disk};
 use super::{ContainerMsg, Up};
 use crate::context::Context;
+use crate::crash::{self, Point};
 use crate::link::Link;
 use crate::ports::{ContainerState, EngineError, SandboxSpec, Seen};
 
@@ -37,7 +38,7 @@ impl Work {
         self.bring_up_link(row, link, true).await?;
         let container = Container { id, made_with, started_at };
         self.live.touch();
-        fail::fail_point!("linked-before-commit");
+        crash::at(Point::Linked).await;
         self.commit(
             Move::InitReady,
             Change { container: Some(Some(container)), ..Change::default() },
@@ -96,15 +97,16 @@ impl Work {
         }
         let created = self.context.engine.create(spec);
         let id = self.engine(created).await.map_err(engine_fault)?;
-        fail::fail_point!("container-created-before-start");
+        crash::at(Point::ContainerCreated).await;
         Ok(id)
     }
 
     async fn start(&self, row: &Project, id: &str) -> Answer<Result<(), EngineError>> {
         let (home, owner) = (Arc::clone(&self.home), row.owner);
         on_disk(move || home.renew_token(owner)).await?;
+        crash::at(Point::TokenWritten).await;
         let started = self.engine(self.context.engine.start(id)).await;
-        fail::fail_point!("container-started-before-link");
+        crash::at(Point::ContainerStarted).await;
         Ok(started)
     }
 

@@ -14,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{ContainerMsg, target_of};
 use crate::context::Context;
+use crate::crash::{self, Point};
 use crate::home::Home;
 use crate::live::Live;
 use crate::ports::{ContainerState, EngineError, MoveWrite, Seen, Write, Written};
@@ -143,7 +144,7 @@ impl Work {
             crate::files::open_workspace(&dir, owner).map(|_| ()).map_err(std::io::Error::other)
         })
         .await?;
-        fail::fail_point!("workspace-made-before-commit");
+        crash::at(Point::WorkspaceMade).await;
         let by = if row.target == Target::Running { Move::StartAsked } else { Move::Created };
         let change = Change { reason: Some("created".into()), ..Change::default() };
         self.commit(by, change).await?;
@@ -205,6 +206,7 @@ impl Work {
             }
             outcome => {
                 outcome.map_err(engine_fault)?;
+                crash::at(Point::ContainerPaused).await;
                 self.commit(Move::Paused, Change::default()).await?;
                 Ok(Step::AtEnd)
             }
@@ -234,6 +236,7 @@ impl Work {
             Err(EngineError::Gone) => self.lost(row, "the sandbox ended while it was paused").await,
             outcome => {
                 outcome.map_err(engine_fault)?;
+                crash::at(Point::ContainerResumed).await;
                 self.commit(Move::Resumed, Change::default()).await?;
                 Ok(Step::Moved)
             }
@@ -248,7 +251,7 @@ impl Work {
             let stopped = self.context.engine.stop(&seen.container, grace);
             self.engine(stopped).await.map_err(engine_fault)?;
         }
-        fail::fail_point!("container-stopped-before-commit");
+        crash::at(Point::ContainerStopped).await;
         self.commit(Move::Stopped, Change::default()).await?;
         Ok(Step::Moved)
     }
@@ -258,6 +261,7 @@ impl Work {
             let removed = self.context.engine.remove(&seen.container);
             self.engine(removed).await.map_err(engine_fault)?;
         }
+        crash::at(Point::ContainerRemoved).await;
         let (data_dir, sandbox) = (self.context.settings.data_dir.clone(), row.sandbox.clone());
         let keep_files = row.target == Target::DeletedKeepingFiles;
         on_disk(move || {
@@ -265,7 +269,7 @@ impl Work {
             removed.map_err(std::io::Error::other)
         })
         .await?;
-        fail::fail_point!("files-removed-before-commit");
+        crash::at(Point::FilesRemoved).await;
         let change = Change { container: Some(None), ..Change::default() };
         self.commit(Move::Removed, change).await?;
         Ok(Step::Moved)
@@ -291,13 +295,13 @@ impl Work {
             principal: self.principal.clone(),
             at: self.context.clock.now(),
         };
-        fail::fail_point!("before-commit");
+        crash::at(Point::BeforeCommit).await;
         let written = self.context.write(Some(&self.live), Write::Move(Box::new(write))).await?;
         if !matches!(written, Written::Row(_)) {
             self.reread(&row).await?;
             return Err(Fault::Internal("the project was changed elsewhere".into()).into());
         }
-        fail::fail_point!("after-commit");
+        crash::at(Point::AfterCommit).await;
         tracing::info!(project = %row.key, from = %row.phase, %to, %reason, "moved");
         Ok(())
     }

@@ -10,6 +10,7 @@ use sandtree_wire::{Job, JobSpec, Request, Size};
 
 use super::{ProcessMsg, PutReply, next_epoch, not_running, show};
 use crate::context::Context;
+use crate::crash::{self, Point};
 use crate::link::Link;
 use crate::live::Live;
 use crate::ports::{Write, Written};
@@ -145,9 +146,11 @@ impl Task {
         })?;
         self.record(record.clone()).await?;
         show(&self.live, ProcessState::Starting, None);
-        fail::fail_point!("process-recorded-before-start");
+        crash::at(Point::ProcessRecorded).await;
         let spec = job_spec(&record, self.context.settings.log_ring_bytes);
-        match link.start_job(spec).await? {
+        let started = link.start_job(spec).await?;
+        crash::at(Point::ProcessStarted).await;
+        match started {
             Ok(job) => {
                 // The actor that owns this task outlives it.
                 let _ = self.me.cast(ProcessMsg::Started(job));
