@@ -23,6 +23,7 @@
 //! published in one place (`live`) that everybody reads without a message.
 
 mod ask;
+mod clear_up;
 mod container;
 mod context;
 pub mod crash;
