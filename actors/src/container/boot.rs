@@ -18,6 +18,8 @@ use crate::ports::{ContainerState, EngineError, SandboxSpec, Seen};
 
 /// Containers that are made for one start.
 const START_ATTEMPTS: u32 = 3;
+/// Connections of init that may break while it is configured.
+const LINK_ATTEMPTS: u32 = 3;
 /// How often the engine is asked whether a silent sandbox still lives.
 const LIFE_SIGN_EVERY: Duration = Duration::from_secs(2);
 
@@ -139,10 +141,23 @@ impl Work {
         link: Arc<Link>,
         is_fresh: bool,
     ) -> Answer<()> {
-        let jobs = link.configure(configuration(&self.context, row)).await?;
-        // The actor that owns this task outlives it.
-        let _ = self.me.cast(ContainerMsg::Up(Up { link, jobs, is_fresh }));
-        Ok(())
+        let mut link = link;
+        for _ in 0..LINK_ATTEMPTS {
+            match link.configure(configuration(&self.context, row)).await {
+                Ok(jobs) => {
+                    // The actor that owns this task outlives it.
+                    let _ = self.me.cast(ContainerMsg::Up(Up { link, jobs, is_fresh }));
+                    return Ok(());
+                }
+                Err(failure) if !link.is_closed() => return Err(failure),
+                // A connection may break at any time; init dials again if it lives.
+                Err(_) => {
+                    let ended = || Fault::Sandbox("it ended as it was being configured".into());
+                    link = self.wait_for_link(row).await?.ok_or_else(ended)?;
+                }
+            }
+        }
+        Err(Fault::Sandbox("the connection to its init breaks again and again".into()).into())
     }
 }
 

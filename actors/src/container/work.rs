@@ -65,6 +65,11 @@ impl Work {
         if self.is_row_in_doubt {
             self.reread(&self.row()).await?;
         }
+        if self.row().phase == Phase::Deleted {
+            let is_delete = operation.is_none_or(|it| matches!(it, Operation::Delete { .. }));
+            let gone = || Err(Refusal::not_found("the project").into());
+            return if is_delete { Ok(()) } else { gone() };
+        }
         if let Some(operation) = operation {
             self.intend(operation).await?;
         }
@@ -121,8 +126,16 @@ impl Work {
     async fn step(&self, row: &Project) -> Answer<Step> {
         match row.phase {
             Phase::Creating => self.create(row).await,
-            // Booted means linked and configured: nothing is left to look at.
+            // Booted means linked and configured: nothing is left to look at, unless it
+            // ended as it was to be paused.
+            Phase::Starting if row.target == Target::Paused => {
+                self.boot(row).await.map(|()| Step::Moved)
+            }
             Phase::Starting => self.boot(row).await.map(|()| Step::AtEnd),
+            Phase::Running if row.target == Target::Paused => {
+                self.commit(Move::PauseAsked, Change::default()).await?;
+                Ok(Step::Moved)
+            }
             Phase::Running => self.check_running(row).await,
             Phase::Pausing => self.pause(row).await,
             Phase::Paused => self.check_paused(row).await,
@@ -299,6 +312,10 @@ impl Work {
         let written = self.context.write(Some(&self.live), Write::Move(Box::new(write))).await?;
         if !matches!(written, Written::Row(_)) {
             self.reread(&row).await?;
+            if to == Phase::Deleted && self.row().phase == to {
+                // An earlier commit of the same, whose answer was lost.
+                return Ok(());
+            }
             return Err(Fault::Internal("the project was changed elsewhere".into()).into());
         }
         crash::at(Point::AfterCommit).await;
@@ -308,9 +325,11 @@ impl Work {
 
     async fn reread(&self, row: &Project) -> Answer<()> {
         let stored = self.context.store.project_by_uid(&row.uid).await;
-        if let Some(stored) = stored.map_err(|error| Fault::StoreAway(error.0))? {
-            self.live.publish(stored, None);
-        }
+        // What is deleted has no row any more.
+        let gone =
+            || Project { phase: Phase::Deleted, generation: row.generation + 1, ..row.clone() };
+        let stored = stored.map_err(|error| Fault::StoreAway(error.0))?;
+        self.live.publish(stored.unwrap_or_else(gone), None);
         Ok(())
     }
 
@@ -328,7 +347,9 @@ impl Work {
             return Fault::EngineAway(fault.to_string().into()).into();
         }
         tracing::warn!(project = %row.key, phase = %row.phase, %fault, "failed");
-        self.stop_quietly(&row).await;
+        if let Err(away) = self.stop_quietly(&row).await {
+            return away.into();
+        }
         let change = Change { reason: Some(fault.to_string().into()), ..Change::default() };
         match self.commit(Move::Faulted, change).await {
             Ok(()) => failure,
@@ -336,14 +357,24 @@ impl Work {
         }
     }
 
-    /// A project that failed must not go on using the machine.
-    async fn stop_quietly(&self, row: &Project) {
-        let Ok(Some(seen)) = self.inspect(row).await else {
-            return;
+    /// A project that failed must not go on using the machine. While the engine is away
+    /// it cannot be stopped, and so has not failed yet.
+    async fn stop_quietly(&self, row: &Project) -> Result<(), Fault> {
+        let stopped = match self.engine(self.context.engine.inspect(&row.sandbox)).await {
+            Ok(None) => Ok(()),
+            Ok(Some(seen)) => {
+                let stopped = self.context.engine.stop(&seen.container, Duration::ZERO);
+                self.engine(stopped).await
+            }
+            Err(error) => Err(error),
         };
-        let stopped = self.context.engine.stop(&seen.container, Duration::ZERO);
-        if let Err(error) = self.engine(stopped).await {
-            tracing::warn!(project = %row.key, %error, "a failed sandbox could not be stopped");
+        match stopped {
+            Ok(()) => Ok(()),
+            Err(EngineError::Away(why)) => Err(Fault::EngineAway(why)),
+            Err(error) => {
+                tracing::warn!(project = %row.key, %error, "a failed sandbox could not be stopped");
+                Ok(())
+            }
         }
     }
 
