@@ -28,6 +28,9 @@ use crate::wait::within;
 /// Longest time of one request; operations of a real engine included.
 const ANSWER_MAX: Duration = Duration::from_secs(180);
 
+/// Why there was no whole answer.
+pub type NoAnswer = Box<dyn std::error::Error + Send + Sync>;
+
 /// A client of one server; clones share its connections.
 #[derive(Clone)]
 pub struct Client {
@@ -113,21 +116,21 @@ impl Client {
     ///
     /// # Errors
     ///
-    /// The status that the server answered instead.
+    /// The status that the server answered instead, or 0 when it is not there.
     pub async fn websocket(&self, path: &str) -> Result<WebSocketStream<TcpStream>, u16> {
         let url = format!("ws://{}{path}", self.address);
         let mut request = url.into_client_request().expect("an address of a WebSocket");
         for (name, value) in &self.headers {
             request.headers_mut().insert(name, value.clone());
         }
-        let connection = TcpStream::connect(self.address).await.expect("a connection");
+        let connection = TcpStream::connect(self.address).await.map_err(|_| 0_u16)?;
         let opening = tokio_tungstenite::client_async(request, connection);
         match within(ANSWER_MAX, path, opening).await {
             Ok((socket, _)) => Ok(socket),
             Err(tokio_tungstenite::tungstenite::Error::Http(answer)) => {
                 Err(answer.status().as_u16())
             }
-            Err(error) => panic!("{path}: {error}"),
+            Err(_) => Err(0),
         }
     }
 
@@ -138,7 +141,7 @@ impl Client {
         Terminal::new(socket.unwrap_or_else(|status| panic!("{path} answered {status}")), query)
     }
 
-    async fn connection(&self) -> Result<(SendRequest<Full<Bytes>>, bool), hyper::Error> {
+    async fn connection(&self) -> Result<(SendRequest<Full<Bytes>>, bool), NoAnswer> {
         loop {
             let idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
             match idle {
@@ -152,8 +155,8 @@ impl Client {
         }
     }
 
-    async fn dial(&self) -> Result<SendRequest<Full<Bytes>>, hyper::Error> {
-        let stream = TcpStream::connect(self.address).await.expect("a connection to the server");
+    async fn dial(&self) -> Result<SendRequest<Full<Bytes>>, NoAnswer> {
+        let stream = TcpStream::connect(self.address).await?;
         stream.set_nodelay(true).expect("an option of a socket");
         let (sender, connection) = handshake(TokioIo::new(stream)).await?;
         tokio::spawn(connection);
@@ -205,7 +208,7 @@ impl Call<'_> {
     /// # Errors
     ///
     /// When there was no whole answer.
-    pub async fn try_send(self) -> Result<Response, hyper::Error> {
+    pub async fn try_send(self) -> Result<Response, NoAnswer> {
         let what = format!("{} {}", self.method, self.path);
         let client = self.client.clone();
         within(ANSWER_MAX, &format!("the answer to {what}"), async {
@@ -242,14 +245,14 @@ impl Call<'_> {
 
     async fn exchange(
         self,
-    ) -> Result<(hyper::Response<Incoming>, SendRequest<Full<Bytes>>), hyper::Error> {
+    ) -> Result<(hyper::Response<Incoming>, SendRequest<Full<Bytes>>), NoAnswer> {
         loop {
             let (mut sender, was_used) = self.client.connection().await?;
             match sender.send_request(self.to_request()).await {
                 Ok(answer) => return Ok((answer, sender)),
                 // The server closed an idle connection at this very moment.
                 Err(error) if was_used && (error.is_canceled() || error.is_closed()) => {}
-                Err(error) => return Err(error),
+                Err(error) => return Err(error.into()),
             }
         }
     }

@@ -21,7 +21,7 @@ mod server;
 mod store;
 mod wait;
 
-pub use client::{Call as HttpCall, Client, Lines, Response, ServerEvent, Sse, Terminal};
+pub use client::{Call as HttpCall, Client, Lines, NoAnswer, Response, ServerEvent, Sse, Terminal};
 pub use clock::TestClock;
 pub use engine::plan::{FaultPlan, Mischief, Op, Trouble, When};
 pub use engine::{Call, FakeEngine};
