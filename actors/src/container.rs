@@ -115,6 +115,8 @@ pub(crate) struct State {
     retry_after: Duration,
     current: Option<Current>,
     queue: VecDeque<Asked>,
+    /// The last that the engine told of the container during the task in progress.
+    happened_meanwhile: Option<WhatHappened>,
     /// Who waits for a running sandbox's link, which is being made again.
     leases: Vec<LeaseReply>,
     /// Ended with the actor.
@@ -158,6 +160,7 @@ impl Actor for ContainerActor {
             retry_after: RETRY_AFTER,
             current: None,
             queue: VecDeque::new(),
+            happened_meanwhile: None,
             leases: Vec::new(),
             tasks: JoinSet::new(),
         };
@@ -221,9 +224,12 @@ impl State {
             }
         }
         if let Operation::Delete { .. } = asked.operation {
-            for other in self.queue.drain(..) {
-                reply_to(other, Err(being_deleted()));
-            }
+            // Another deletion is not overtaken: it has the same answer.
+            let is_delete = |asked: &Asked| matches!(asked.operation, Operation::Delete { .. });
+            let (deletes, others) = self.queue.drain(..).partition(is_delete);
+            self.queue = deletes;
+            let others: VecDeque<Asked> = others;
+            others.into_iter().for_each(|other| reply_to(other, Err(being_deleted())));
         }
         self.queue.push_back(asked);
     }
@@ -356,6 +362,10 @@ impl State {
         }
         self.after(phase);
         self.answer_leases();
+        // The task's own doings are what it has led to; anything else came after its last look.
+        if let (Some(what), true) = (self.happened_meanwhile.take(), self.is_settled) {
+            self.happened(what);
+        }
     }
 
     /// Lets go of what the phase does not need.
@@ -392,7 +402,11 @@ impl State {
 
     fn happened(&mut self, what: WhatHappened) {
         let row = self.live.row();
-        if self.current.is_some() || row.is_at_rest() {
+        if self.current.is_some() {
+            self.happened_meanwhile = Some(what);
+            return;
+        }
+        if row.is_at_rest() {
             return;
         }
         let is_expected = match what {

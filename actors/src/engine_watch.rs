@@ -50,7 +50,7 @@ impl Actor for EngineWatchActor {
 }
 
 async fn watch(tree: &Tree) {
-    let (mut pause, mut was_connected) = (RETRY_AFTER, false);
+    let (mut pause, mut may_have_missed) = (RETRY_AFTER, false);
     loop {
         let events = tree.context().engine.events().await;
         let was_here = *tree.context().engine_is_here.borrow();
@@ -58,11 +58,10 @@ async fn watch(tree: &Tree) {
         match events {
             Ok(mut events) => {
                 pause = RETRY_AFTER;
-                if was_connected && was_here {
-                    // What happened between the two connections was not seen.
+                if may_have_missed && was_here {
+                    // What happened while nothing was followed was not seen.
                     tree.context().engine_is_here.send_modify(|is_here| *is_here = true);
                 }
-                was_connected = true;
                 while let Some(happening) = events.next().await {
                     tell(tree, &happening);
                 }
@@ -72,6 +71,7 @@ async fn watch(tree: &Tree) {
                 tracing::warn!(%error, "the container engine's events cannot be followed")
             }
         }
+        may_have_missed = true;
         tokio::time::sleep(pause).await;
         pause = (pause * 2).min(RETRY_AFTER_MAX);
     }

@@ -11,6 +11,7 @@ use sandtree_model::{Answer, Event, Failure, Fault, SandboxUid};
 use sandtree_workspace::{Owner, Recursive, Workspace, WorkspaceError, WorkspacePath};
 use tokio::sync::oneshot;
 
+use crate::crash::{self, Point};
 use crate::file_writer::FileWriterMsg;
 use crate::layout::SandboxDir;
 use crate::live::Busy;
@@ -87,7 +88,9 @@ impl Files {
             Failure::from(Fault::Internal("the file-writer is being restarted; try again".into()))
         };
         sent.map_err(|_| gone())?;
-        Ok(receiver.await.map_err(|_| gone())??)
+        let outcome = receiver.await.map_err(|_| gone())?;
+        crash::at(Point::FileWritten).await;
+        Ok(outcome?)
     }
 }
 

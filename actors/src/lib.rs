@@ -24,8 +24,10 @@
 //! published in one place (`live`) that everybody reads without a message.
 
 mod ask;
+mod clear_up;
 mod container;
 mod context;
+pub mod crash;
 mod directory;
 mod engine_watch;
 mod events;

@@ -38,6 +38,8 @@ use change::{Change, Task};
 /// Pause before the first restart; doubles up to the last.
 const BACKOFF: Duration = Duration::from_secs(1);
 const BACKOFF_MAX: Duration = Duration::from_secs(30);
+/// Pause before a change is tried again that the store did not take.
+const AGAIN_AFTER: Duration = Duration::from_secs(1);
 /// A process that ran so long has made good its earlier failures.
 const FORGIVEN_AFTER_US: u64 = 60_000_000;
 /// Longest time that a start's output waits for the rest of the one before.
@@ -73,6 +75,8 @@ pub(crate) enum ProcessMsg {
     Started(JobState),
     /// Fact: the change in progress ended.
     Changed,
+    /// Tell: the store may be back for this change.
+    Again(Box<Change>),
     /// Tell: the pause before the restart of this epoch is over.
     RestartDue(u64),
 }
@@ -140,6 +144,7 @@ impl Actor for ProcessActor {
             ProcessMsg::JobEnded(job) => state.job_ended(&job),
             ProcessMsg::Started(job) => state.started(&job),
             ProcessMsg::Changed => state.is_changing = false,
+            ProcessMsg::Again(change) => state.queue.push_back(*change),
             ProcessMsg::RestartDue(epoch) => state.restart_due(epoch),
         }
         state.advance();
@@ -174,8 +179,12 @@ impl State {
         };
         let me = self.me.clone();
         self.tasks.spawn(async move {
-            if survive(task.run(change)).await.is_err() {
-                tracing::error!("a change of a process panicked");
+            match survive(task.run(change)).await {
+                Ok(None) => {}
+                Ok(Some(change)) => {
+                    me.send_after(AGAIN_AFTER, move || ProcessMsg::Again(Box::new(change)));
+                }
+                Err(_) => tracing::error!("a change of a process panicked"),
             }
             // The actor that owns this task outlives it.
             let _ = me.cast(ProcessMsg::Changed);
@@ -205,6 +214,10 @@ impl State {
                     self.job_ended(&job);
                 } else {
                     self.show(ProcessState::Running, Some(job.pid));
+                    if !record.wanted {
+                        // It was stopped while nobody could tell init.
+                        self.queue.push_back(Change::Settle);
+                    }
                 }
             }
             Some(_) | None => self.not_found(record, is_fresh),

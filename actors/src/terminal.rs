@@ -29,6 +29,7 @@ use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
 use crate::context::Context;
+use crate::crash::{self, Point};
 use crate::fanout::{Fanout, FanoutItem};
 use crate::link::Link;
 use crate::live::Live;
@@ -329,6 +330,7 @@ impl State {
 
 async fn start_shell(link: &Link, spec: JobSpec) -> Answer<JobState> {
     let started = link.start_job(spec).await?;
+    crash::at(Point::ShellStarted).await;
     Ok(started.map_err(|error| Fault::Sandbox(format!("no shell: {}", error.what).into()))?)
 }
 

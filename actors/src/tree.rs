@@ -11,12 +11,13 @@ use dashmap::DashMap;
 use ractor::{Actor, ActorRef, RpcReplyPort, SpawnErr};
 use rand::TryRngCore as _;
 use sandtree_model::{
-    Answer, EventId, Fault, NewProject, Phase, Principal, ProcessSpec, ProfileName, Project,
-    ProjectKey, ProjectPatch, ProjectUid, Refusal, Target, TenantId,
+    Answer, EventId, Failure, Fault, NewProject, Phase, Principal, ProcessSpec, ProfileName,
+    Project, ProjectKey, ProjectPatch, ProjectUid, Refusal, Target, TenantId,
 };
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::ask::ask;
+use crate::clear_up::{Made, clear_up};
 use crate::container::{Asked, ContainerMsg};
 use crate::context::Context;
 use crate::directory::Entry;
@@ -141,12 +142,16 @@ impl Tree {
         let _tenant_place = self.tenant_place(&by.tenant)?;
         let claimed = if request.start { self.claim(&mut new).await } else { None };
         stages::note("admission", began);
+        let (uid, has_idempotency_key) = (new.uid.clone(), new.idempotency.is_some());
         let writing = self.context().write(None, Write::Create(Box::new(new)));
         let written = match timed("commit", writing).await {
             Ok(written) => written,
             Err(failure) => {
-                // It may be written all the same.
-                claimed.into_iter().for_each(Claimed::abandon);
+                if let Failure::Faulted(_) = &failure {
+                    // It may be written all the same.
+                    claimed.into_iter().for_each(Claimed::abandon);
+                    clear_up(self, by, Made::Perhaps { uid, has_idempotency_key });
+                }
                 return Err(failure);
             }
         };
@@ -169,11 +174,11 @@ impl Tree {
             }
             Written::Done | Written::Owner(_) | Written::Stale => return Err(odd_outcome().into()),
         };
-        let key = row.key.clone();
+        let (key, uid) = (row.key.clone(), row.uid.clone());
         let operation = if request.start { Operation::Start } else { Operation::Stop };
         let made = self.make(*row, claimed, by, operation).await;
         if made.is_err() {
-            self.undo_create(by.clone(), key);
+            clear_up(self, by, Made::Project(key, uid));
         }
         if request.start {
             stages::note("ready", began);
@@ -204,17 +209,6 @@ impl Tree {
         let key = row.key.clone();
         self.enter_with(&key, Some((row, claimed.and_then(Claimed::keep)))).await?;
         self.operate_because(by, &key, operation, "created".into(), false).await
-    }
-
-    fn undo_create(&self, by: Principal, key: ProjectKey) {
-        let tree = self.clone();
-        let delete = Operation::Delete { keep_files: false };
-        self.context().tasks.spawn(async move {
-            let reason = "could not be created".into();
-            if let Err(failure) = tree.operate_because(&by, &key, delete, reason, false).await {
-                tracing::warn!(project = %key, %failure, "a failed create is not undone yet");
-            }
-        });
     }
 
     fn new_project(&self, by: &Principal, request: &CreateRequest) -> Answer<NewProject> {
@@ -336,14 +330,39 @@ impl Tree {
         later: bool,
     ) -> Answer<View> {
         let admitted = self.admit(key).await?;
-        let limit = self.settings().operation_timeout;
-        let by = by.clone();
+        self.operate_admitted(by, &admitted, operation, reason, later).await?;
+        Ok(admitted.hold.live().view())
+    }
+
+    /// Deletes a project that could not be created, but no later one of the same id.
+    pub(crate) async fn delete_made(
+        &self,
+        by: &Principal,
+        key: &ProjectKey,
+        uid: &ProjectUid,
+    ) -> Answer<()> {
+        let admitted = self.admit(key).await?;
+        if admitted.entry.live.row().uid != *uid {
+            return Ok(());
+        }
+        let (delete, why) = (Operation::Delete { keep_files: false }, "could not be created");
+        self.operate_admitted(by, &admitted, delete, why.into(), false).await
+    }
+
+    async fn operate_admitted(
+        &self,
+        by: &Principal,
+        admitted: &Admitted,
+        operation: Operation,
+        reason: Box<str>,
+        later: bool,
+    ) -> Answer<()> {
+        let (limit, by) = (self.settings().operation_timeout, by.clone());
         ask(&admitted.entry.actor, limit, |reply| {
             let asked = Asked { operation, by, reason, later, reply };
             ProjectMsg::Container(ContainerMsg::Operate(asked))
         })
-        .await??;
-        Ok(admitted.hold.live().view())
+        .await?
     }
 
     /// Changes settings.
@@ -532,6 +551,11 @@ impl Tree {
         self.enter(key).await.map(|_| ())
     }
 
+    /// As [`Tree::rouse`], for a row that was read just now.
+    pub(crate) async fn rouse_row(&self, row: Project) -> Answer<()> {
+        self.enter_with(&row.key.clone(), Some((row, None))).await.map(|_| ())
+    }
+
     fn check_owner(&self) -> Answer<()> {
         if self.settings().is_owner {
             return Ok(());
@@ -558,8 +582,15 @@ impl Tree {
     ) -> Answer<(Entry, Hold)> {
         self.check_owner()?;
         for _ in 0..ENTER_ATTEMPTS {
-            if let Some(entered) = self.context().directory.enter(key) {
-                return Ok(entered);
+            if let Some((entry, hold)) = self.context().directory.enter(key) {
+                let is_other = |row: &Project| row.uid != entry.live.row().uid;
+                if !fresh.as_ref().is_some_and(|(row, _)| is_other(row)) {
+                    return Ok((entry, hold));
+                }
+                // Its id is free again, so it is deleted, and only does not know it yet.
+                self.context().directory.remove(key, entry.actor.get_id());
+                entry.actor.stop(None);
+                continue;
             }
             let place = self.context().directory.place(key);
             let spawned = place.get_or_try_init(|| self.spawn_project(key, fresh.take())).await;
@@ -644,7 +675,7 @@ impl Tree {
     }
 }
 
-fn no_such(key: &ProjectKey) -> sandtree_model::Failure {
+fn no_such(key: &ProjectKey) -> Failure {
     Refusal::not_found(format!("project \"{}\"", key.id)).into()
 }
 

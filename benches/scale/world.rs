@@ -5,7 +5,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
-use sandtree::store::OwnerRange;
 use sandtree::store::sqlite::{Sqlite, SqliteConfig};
 use sandtree_actors::ports::{MoveWrite, Store as _, SystemClock, Write, Written};
 use sandtree_actors::{CreateRequest, Tree, TreeSettings};
@@ -58,10 +57,7 @@ impl World {
     /// Opens the store and spawns a tree.
     pub(crate) async fn spawn(&self) -> anyhow::Result<Running> {
         let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-        let config = SqliteConfig {
-            owners: OwnerRange { first: 1_000_000, count: 1_000_000 },
-            ..SqliteConfig::new(self.dir.path().join("sandtree.db"))
-        };
+        let config = SqliteConfig::new(self.dir.path().join("sandtree.db"));
         let (settings, engine) = (self.settings.clone(), Arc::new(self.engine.clone()));
         let spawned = runtime.spawn(async move {
             let store = Arc::new(Sqlite::open(config).await?);

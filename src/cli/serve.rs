@@ -38,6 +38,7 @@ pub(super) fn serve(mut config: Config) -> Result<(), Failed> {
     telemetry::install(&config.log).map_err(other)?;
     let open_files = open_files::raise_limit();
     tracing::debug!(?open_files, "the most files that may be open");
+    sandtree_actors::crash::arm_from_environment();
     let data_dir = DataDir::open(&config.server.data_dir)?;
     config.move_to(data_dir.path());
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();

@@ -10,6 +10,7 @@ use sandtree_wire::Configuration;
 use super::work::{Change, Work, engine_fault, on_disk};
 use super::{ContainerMsg, Up};
 use crate::context::Context;
+use crate::crash::{self, Point};
 use crate::link::Link;
 use crate::ports::{ContainerState, EngineError, SandboxSpec, Seen};
 use crate::shape::{Shape, fingerprint};
@@ -17,6 +18,8 @@ use crate::stages::timed;
 
 /// Containers that are made for one start.
 const START_ATTEMPTS: u32 = 3;
+/// Connections of init that may break while it is configured.
+const LINK_ATTEMPTS: u32 = 3;
 /// How often the engine is asked whether a silent sandbox still lives.
 const LIFE_SIGN_EVERY: Duration = Duration::from_secs(2);
 
@@ -33,7 +36,7 @@ impl Work {
         timed("configure", self.bring_up_link(row, link, true)).await?;
         let container = Container { id, made_with, started_at };
         self.live.touch();
-        fail::fail_point!("linked-before-commit");
+        crash::at(Point::Linked).await;
         self.commit(
             Move::InitReady,
             Change { container: Some(Some(container)), ..Change::default() },
@@ -117,16 +120,17 @@ impl Work {
         }
         let created = self.engine(self.context.engine.create(spec));
         let id = timed("engine_create", created).await.map_err(engine_fault)?;
-        fail::fail_point!("container-created-before-start");
+        crash::at(Point::ContainerCreated).await;
         Ok(id)
     }
 
     async fn start(&self, row: &Project, id: &str) -> Answer<Result<(), EngineError>> {
         let (home, owner) = (Arc::clone(&self.home), row.owner);
         on_disk(move || home.renew_token(owner)).await?;
+        crash::at(Point::TokenWritten).await;
         let started = self.engine(self.context.engine.start(id));
         let started = timed("engine_start", started).await;
-        fail::fail_point!("container-started-before-link");
+        crash::at(Point::ContainerStarted).await;
         Ok(started)
     }
 
@@ -159,10 +163,23 @@ impl Work {
         link: Arc<Link>,
         is_fresh: bool,
     ) -> Answer<()> {
-        let jobs = link.configure(configuration(&self.context, row)).await?;
-        // The actor that owns this task outlives it.
-        let _ = self.me.cast(ContainerMsg::Up(Up { link, jobs, is_fresh }));
-        Ok(())
+        let mut link = link;
+        for _ in 0..LINK_ATTEMPTS {
+            match link.configure(configuration(&self.context, row)).await {
+                Ok(jobs) => {
+                    // The actor that owns this task outlives it.
+                    let _ = self.me.cast(ContainerMsg::Up(Up { link, jobs, is_fresh }));
+                    return Ok(());
+                }
+                Err(failure) if !link.is_closed() => return Err(failure),
+                // A connection may break at any time; init dials again if it lives.
+                Err(_) => {
+                    let ended = || Fault::Sandbox("it ended as it was being configured".into());
+                    link = self.wait_for_link(row).await?.ok_or_else(ended)?;
+                }
+            }
+        }
+        Err(Fault::Sandbox("the connection to its init breaks again and again".into()).into())
     }
 }
 

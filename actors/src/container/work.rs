@@ -14,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{ContainerMsg, target_of};
 use crate::context::Context;
+use crate::crash::{self, Point};
 use crate::home::Home;
 use crate::live::Live;
 use crate::ports::{ContainerState, EngineError, MoveWrite, Seen, Write, Written};
@@ -63,6 +64,11 @@ impl Work {
     pub(super) async fn run(&self, operation: Option<Operation>) -> Answer<()> {
         if self.is_row_in_doubt {
             self.reread(&self.row()).await?;
+        }
+        if self.row().phase == Phase::Deleted {
+            let is_delete = operation.is_none_or(|it| matches!(it, Operation::Delete { .. }));
+            let gone = || Err(Refusal::not_found("the project").into());
+            return if is_delete { Ok(()) } else { gone() };
         }
         if let Some(operation) = operation {
             self.intend(operation).await?;
@@ -120,8 +126,16 @@ impl Work {
     async fn step(&self, row: &Project) -> Answer<Step> {
         match row.phase {
             Phase::Creating => self.create(row).await,
-            // Booted means linked and configured: nothing is left to look at.
+            // Booted means linked and configured: nothing is left to look at, unless it
+            // ended as it was to be paused.
+            Phase::Starting if row.target == Target::Paused => {
+                self.boot(row).await.map(|()| Step::Moved)
+            }
             Phase::Starting => self.boot(row).await.map(|()| Step::AtEnd),
+            Phase::Running if row.target == Target::Paused => {
+                self.commit(Move::PauseAsked, Change::default()).await?;
+                Ok(Step::Moved)
+            }
             Phase::Running => self.check_running(row).await,
             Phase::Pausing => self.pause(row).await,
             Phase::Paused => self.check_paused(row).await,
@@ -143,7 +157,7 @@ impl Work {
             crate::files::open_workspace(&dir, owner).map(|_| ()).map_err(std::io::Error::other)
         })
         .await?;
-        fail::fail_point!("workspace-made-before-commit");
+        crash::at(Point::WorkspaceMade).await;
         let by = if row.target == Target::Running { Move::StartAsked } else { Move::Created };
         let change = Change { reason: Some("created".into()), ..Change::default() };
         self.commit(by, change).await?;
@@ -205,6 +219,7 @@ impl Work {
             }
             outcome => {
                 outcome.map_err(engine_fault)?;
+                crash::at(Point::ContainerPaused).await;
                 self.commit(Move::Paused, Change::default()).await?;
                 Ok(Step::AtEnd)
             }
@@ -234,6 +249,7 @@ impl Work {
             Err(EngineError::Gone) => self.lost(row, "the sandbox ended while it was paused").await,
             outcome => {
                 outcome.map_err(engine_fault)?;
+                crash::at(Point::ContainerResumed).await;
                 self.commit(Move::Resumed, Change::default()).await?;
                 Ok(Step::Moved)
             }
@@ -247,7 +263,7 @@ impl Work {
             let stopped = self.context.engine.stop(&seen.container, grace);
             self.engine(stopped).await.map_err(engine_fault)?;
         }
-        fail::fail_point!("container-stopped-before-commit");
+        crash::at(Point::ContainerStopped).await;
         self.commit(Move::Stopped, Change::default()).await?;
         Ok(Step::Moved)
     }
@@ -257,6 +273,7 @@ impl Work {
             let removed = self.context.engine.remove(&seen.container);
             self.engine(removed).await.map_err(engine_fault)?;
         }
+        crash::at(Point::ContainerRemoved).await;
         let (data_dir, sandbox) = (self.context.settings.data_dir.clone(), row.sandbox.clone());
         let keep_files = row.target == Target::DeletedKeepingFiles;
         on_disk(move || {
@@ -264,7 +281,7 @@ impl Work {
             removed.map_err(std::io::Error::other)
         })
         .await?;
-        fail::fail_point!("files-removed-before-commit");
+        crash::at(Point::FilesRemoved).await;
         let change = Change { container: Some(None), ..Change::default() };
         self.commit(Move::Removed, change).await?;
         Ok(Step::Moved)
@@ -290,22 +307,28 @@ impl Work {
             principal: self.principal.clone(),
             at: self.context.clock.now(),
         };
-        fail::fail_point!("before-commit");
+        crash::at(Point::BeforeCommit).await;
         let written = self.context.write(Some(&self.live), Write::Move(Box::new(write))).await?;
         if !matches!(written, Written::Row(_)) {
             self.reread(&row).await?;
+            if to == Phase::Deleted && self.row().phase == to {
+                // An earlier commit of the same, whose answer was lost.
+                return Ok(());
+            }
             return Err(Fault::Internal("the project was changed elsewhere".into()).into());
         }
-        fail::fail_point!("after-commit");
+        crash::at(Point::AfterCommit).await;
         tracing::info!(project = %row.key, from = %row.phase, %to, %reason, "moved");
         Ok(())
     }
 
     async fn reread(&self, row: &Project) -> Answer<()> {
         let stored = self.context.store.project_by_uid(&row.uid).await;
-        if let Some(stored) = stored.map_err(|error| Fault::StoreAway(error.0))? {
-            self.live.publish(stored, None);
-        }
+        // What is deleted has no row any more.
+        let gone =
+            || Project { phase: Phase::Deleted, generation: row.generation + 1, ..row.clone() };
+        let stored = stored.map_err(|error| Fault::StoreAway(error.0))?;
+        self.live.publish(stored.unwrap_or_else(gone), None);
         Ok(())
     }
 
@@ -323,7 +346,9 @@ impl Work {
             return Fault::EngineAway(fault.to_string().into()).into();
         }
         tracing::warn!(project = %row.key, phase = %row.phase, %fault, "failed");
-        self.stop_quietly(&row).await;
+        if let Err(away) = self.stop_quietly(&row).await {
+            return away.into();
+        }
         let change = Change { reason: Some(fault.to_string().into()), ..Change::default() };
         match self.commit(Move::Faulted, change).await {
             Ok(()) => failure,
@@ -331,14 +356,24 @@ impl Work {
         }
     }
 
-    /// A project that failed must not go on using the machine.
-    async fn stop_quietly(&self, row: &Project) {
-        let Ok(Some(seen)) = self.inspect(row).await else {
-            return;
+    /// A project that failed must not go on using the machine. While the engine is away
+    /// it cannot be stopped, and so has not failed yet.
+    async fn stop_quietly(&self, row: &Project) -> Result<(), Fault> {
+        let stopped = match self.engine(self.context.engine.inspect(&row.sandbox)).await {
+            Ok(None) => Ok(()),
+            Ok(Some(seen)) => {
+                let stopped = self.context.engine.stop(&seen.container, Duration::ZERO);
+                self.engine(stopped).await
+            }
+            Err(error) => Err(error),
         };
-        let stopped = self.context.engine.stop(&seen.container, Duration::ZERO);
-        if let Err(error) = self.engine(stopped).await {
-            tracing::warn!(project = %row.key, %error, "a failed sandbox could not be stopped");
+        match stopped {
+            Ok(()) => Ok(()),
+            Err(EngineError::Away(why)) => Err(Fault::EngineAway(why)),
+            Err(error) => {
+                tracing::warn!(project = %row.key, %error, "a failed sandbox could not be stopped");
+                Ok(())
+            }
         }
     }
 

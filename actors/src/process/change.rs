@@ -5,11 +5,14 @@ use std::time::Duration;
 
 use ractor::{ActorRef, RpcReplyPort};
 use sandtree_model::process::WhenFull;
-use sandtree_model::{Answer, ExitStatus, Fault, Phase, ProcessRecord, ProcessSpec, Refusal};
+use sandtree_model::{
+    Answer, ExitStatus, Failure, Fault, Phase, ProcessRecord, ProcessSpec, Refusal,
+};
 use sandtree_wire::{Job, JobSpec, Request, Size};
 
 use super::{ProcessMsg, PutReply, next_epoch, not_running, show};
 use crate::context::Context;
+use crate::crash::{self, Point};
 use crate::link::Link;
 use crate::live::Live;
 use crate::ports::{Write, Written};
@@ -21,7 +24,7 @@ const END_MARGIN: Duration = Duration::from_secs(10);
 const SHOWN_WITHIN: Duration = Duration::from_secs(2);
 
 /// A change that waits for the one before it.
-pub(super) enum Change {
+pub(crate) enum Change {
     /// Run this, in place of what runs.
     Put(Box<ProcessSpec>, PutReply),
     /// End what runs.
@@ -30,6 +33,8 @@ pub(super) enum Change {
     Start(Box<ProcessRecord>, u64),
     /// Write this record.
     Record(Box<ProcessRecord>),
+    /// Make true what the store has: a write was not answered.
+    Settle,
 }
 
 /// One change, as its own task.
@@ -41,46 +46,84 @@ pub(super) struct Task {
 }
 
 impl Task {
-    pub(super) async fn run(&self, change: Change) {
+    /// Does a change; what has to be done later, because the store was away.
+    pub(super) async fn run(&self, change: Change) -> Option<Change> {
         match change {
             Change::Put(spec, reply) => {
                 let outcome = self.put(*spec).await;
+                let again = outcome.as_ref().err().filter(|it| is_in_doubt(it));
+                let again = again.map(|_| Change::Settle);
                 // Who does not wait any more reads the process.
                 let _ = reply.send(outcome);
+                again
             }
             Change::Stop(reply) => {
                 let outcome = self.stop().await;
+                let again = outcome.as_ref().err().filter(|it| is_in_doubt(it));
+                let again = again.map(|_| Change::Settle);
                 let _ = reply.send(outcome);
+                again
             }
-            Change::Start(record, base) => self.start_again(*record, base).await,
-            Change::Record(record) => self.record_end(*record).await,
+            Change::Start(record, base) => {
+                let failure = self.start_again((*record).clone(), base).await.err()?;
+                tracing::warn!(%failure, "a process was not started again");
+                is_in_doubt(&failure).then_some(Change::Start(record, base))
+            }
+            Change::Record(record) => {
+                let failure = self.record_end((*record).clone()).await.err()?;
+                tracing::warn!(%failure, "the end of a process was not recorded");
+                is_in_doubt(&failure).then_some(Change::Record(record))
+            }
+            Change::Settle => {
+                let failure = self.settle().await.err()?;
+                tracing::warn!(%failure, "a process is not settled yet");
+                is_in_doubt(&failure).then_some(Change::Settle)
+            }
         }
+    }
+
+    /// Reads what the store has, and starts or ends what runs accordingly.
+    async fn settle(&self) -> Answer<()> {
+        let stored = self.context.store.project_by_uid(&self.live.row().uid).await;
+        let Some(stored) = stored.map_err(|error| Fault::StoreAway(error.0))? else {
+            return Ok(());
+        };
+        let record = stored.process.clone();
+        self.live.publish(stored, None);
+        let running = self.view().filter(ProcessView::is_running);
+        match (record, running) {
+            (Some(record), Some(view)) if record.wanted && view.record.epoch == record.epoch => {}
+            (Some(record), running) => {
+                if let Some(view) = running {
+                    self.end_running(&view).await?;
+                }
+                // Without a link, the next one finds the record.
+                if record.wanted && record.ended.is_none() && self.link.is_some() {
+                    self.start(record).await?;
+                }
+            }
+            (None, _) => {}
+        }
+        Ok(())
     }
 
     /// Starts under a record, unless somebody stopped or replaced the start with
     /// the epoch `base` meanwhile.
-    async fn start_again(&self, record: ProcessRecord, base: u64) {
+    async fn start_again(&self, record: ProcessRecord, base: u64) -> Answer<()> {
         let now = self.live.row().process.clone();
         let is_due = now.is_some_and(|now| {
             now.epoch == base && now.wanted && (record.epoch != base || now.ended.is_none())
         });
-        if !is_due {
-            return;
-        }
-        if let Err(failure) = self.start(record).await {
-            tracing::warn!(%failure, "a process was not started again");
-        }
+        if is_due { self.start(record).await } else { Ok(()) }
     }
 
     /// Records an end, unless a newer start has taken its place; a stop that came
     /// meanwhile holds.
-    async fn record_end(&self, record: ProcessRecord) {
+    async fn record_end(&self, record: ProcessRecord) -> Answer<()> {
         let now = self.live.row().process.clone();
-        let Some(now) = now.filter(|now| now.epoch == record.epoch) else { return };
+        let Some(now) = now.filter(|now| now.epoch == record.epoch) else { return Ok(()) };
         let wanted = record.wanted && now.wanted;
-        if let Err(failure) = self.record(ProcessRecord { wanted, ..record }).await {
-            tracing::warn!(%failure, "the end of a process was not recorded");
-        }
+        self.record(ProcessRecord { wanted, ..record }).await
     }
 
     fn view(&self) -> Option<ProcessView> {
@@ -145,9 +188,11 @@ impl Task {
         })?;
         self.record(record.clone()).await?;
         show(&self.live, ProcessState::Starting, None);
-        fail::fail_point!("process-recorded-before-start");
+        crash::at(Point::ProcessRecorded).await;
         let spec = job_spec(&record, self.context.settings.log_ring_bytes);
-        match link.start_job(spec).await? {
+        let started = link.start_job(spec).await?;
+        crash::at(Point::ProcessStarted).await;
+        match started {
             Ok(job) => {
                 // The actor that owns this task outlives it.
                 let _ = self.me.cast(ProcessMsg::Started(job));
@@ -191,6 +236,12 @@ impl Task {
         }
         Ok(())
     }
+}
+
+/// Whether the store has, or has not, what was written.
+fn is_in_doubt(failure: &Failure) -> bool {
+    let Failure::Faulted(fault) = failure else { return false };
+    matches!(fault, Fault::StoreAway(_) | Fault::Internal(_) | Fault::TimedOut { .. })
 }
 
 fn job_spec(record: &ProcessRecord, ring_bytes: u64) -> JobSpec {

@@ -14,6 +14,7 @@ use tokio::sync::mpsc;
 use tokio::time::Instant;
 
 use crate::context::Context;
+use crate::crash::{self, Point};
 use crate::link::Link;
 use crate::live::Live;
 use crate::log::LogWriter;
@@ -102,6 +103,7 @@ impl Pump<'_> {
             self.write(batch, sync && unsynced > 0).await?;
             if sync && unsynced > 0 {
                 (unsynced, synced_at) = (0, Instant::now());
+                crash::at(Point::OutputDurable).await;
                 self.acknowledge().await;
             }
             if has_ended {

@@ -31,7 +31,7 @@ pub struct FakeEngine {
 }
 
 struct Shared {
-    runtime: Handle,
+    runtime: Mutex<Handle>,
     state: Mutex<State>,
     /// Rises with every change that somebody may wait for.
     changed: watch::Sender<u64>,
@@ -83,7 +83,7 @@ impl FakeEngine {
             happenings: broadcast::Sender::new(HAPPENINGS_WAITING_MAX),
         };
         let shared = Shared {
-            runtime: Handle::current(),
+            runtime: Mutex::new(Handle::current()),
             state: Mutex::new(state),
             changed: watch::Sender::new(0),
             released: watch::Sender::new(0),
@@ -94,6 +94,17 @@ impl FakeEngine {
     /// Replaces the plan; counting goes on.
     pub fn plan(&self, plan: FaultPlan) {
         self.lock().plan = plan;
+    }
+
+    /// Goes on in another runtime, when the one that made it is gone: inits live on,
+    /// without their connections.
+    pub fn move_to(&self, runtime: &Handle) {
+        *self.shared.runtime.lock().unwrap_or_else(PoisonError::into_inner) = runtime.clone();
+        let mut state = self.lock();
+        state.hanging = 0;
+        for found in state.containers.values_mut() {
+            found.init = found.init.take().map(|init| init.move_to(runtime));
+        }
     }
 
     /// From now on it does not answer, and its event streams end.
@@ -167,6 +178,12 @@ impl FakeEngine {
         let state = self.lock();
         let id = state.id_of(sandbox).expect("a sandbox with a container");
         state.containers[&id].init.clone().expect("a container that runs")
+    }
+
+    /// All inits that run.
+    #[must_use]
+    pub fn inits(&self) -> Vec<FakeInit> {
+        self.lock().containers.values().filter_map(|found| found.init.clone()).collect()
     }
 
     /// Every call so far.
@@ -410,7 +427,7 @@ impl Engine for FakeEngine {
     }
 
     async fn start(&self, container: &str) -> Result<(), EngineError> {
-        let runtime = self.shared.runtime.clone();
+        let runtime = self.shared.runtime.lock().unwrap_or_else(PoisonError::into_inner).clone();
         self.call(Op::Start, container, |state| state.start(container, &runtime)).await
     }
 

@@ -68,6 +68,8 @@ struct Shared {
 
 #[derive(Default)]
 struct InitState {
+    /// What it read when it was started; the file is gone by now.
+    token: Option<String>,
     configuration: Option<Configuration>,
     handshakes: u32,
     execs: u64,
@@ -89,6 +91,13 @@ impl FakeInit {
         });
         let task = runtime.spawn(control::live(Arc::clone(&shared))).abort_handle();
         Self { shared, task }
+    }
+
+    /// Goes on in another runtime, as it was, and dials again.
+    pub(crate) fn move_to(self, runtime: &Handle) -> Self {
+        self.task.abort();
+        let task = runtime.spawn(control::live(Arc::clone(&self.shared))).abort_handle();
+        Self { shared: self.shared, task }
     }
 
     pub(crate) fn kill(&self) {
@@ -192,7 +201,11 @@ impl Shared {
     }
 
     fn token(&self) -> Option<String> {
-        std::fs::read_to_string(self.home.join(TOKEN_NAME)).ok()
+        let mut state = self.lock();
+        if state.token.is_none() {
+            state.token = std::fs::read_to_string(self.home.join(TOKEN_NAME)).ok();
+        }
+        state.token.clone()
     }
 
     async fn dial(&self, token: &str, role: Role) -> Result<UnixStream, FrameError> {

@@ -133,6 +133,38 @@ impl TestServer {
         self.running = running;
     }
 
+    /// As [`TestServer::restart`], with these variables for this one time; whether it
+    /// lived long enough to tell its address.
+    pub async fn restart_with(&mut self, env: &[(&str, String)]) -> bool {
+        assert!(self.running.is_none(), "the server still runs");
+        let setup = env
+            .iter()
+            .fold(self.setup.clone(), |setup, (name, value)| setup.env(name, value.clone()));
+        self.running = Running::start(&setup, self.dir.path(), ANY_PORT).await.ok();
+        self.address = self.running.as_ref().map_or(self.address, |running| running.address);
+        self.running.is_some()
+    }
+
+    /// Waits until it ends by itself; whether it has within `limit`.
+    pub async fn ends_within(&mut self, limit: Duration) -> bool {
+        let running = self.running.as_mut().expect("a server that runs");
+        let has_ended = tokio::time::timeout(limit, running.child.wait()).await.is_ok();
+        if has_ended {
+            self.running = None;
+        }
+        has_ended
+    }
+
+    /// Open descriptors and threads of its process.
+    #[must_use]
+    pub fn descriptors_and_threads(&self) -> (usize, usize) {
+        let count = |what: &str| {
+            let dir = std::fs::read_dir(format!("/proc/{}/{what}", self.running().pid));
+            dir.expect("the server's own directory in /proc").count()
+        };
+        (count("fd"), count("task"))
+    }
+
     /// Tries to start a second server on the same data directory.
     ///
     /// # Errors

@@ -30,6 +30,9 @@ pub enum StoreFault {
 pub struct StorePlan {
     away_for: u32,
     moves: Vec<(Move, When, StoreFault)>,
+    batches: Vec<(u32, When, StoreFault)>,
+    /// Batches that came since this plan was made.
+    came: u32,
 }
 
 impl StorePlan {
@@ -53,10 +56,22 @@ impl StorePlan {
         self
     }
 
+    /// The `nth` batch from now on, counted from 1, meets a fault, whatever it holds.
+    #[must_use]
+    pub fn nth(mut self, nth: u32, when: When, fault: StoreFault) -> Self {
+        self.batches.push((nth, when, fault));
+        self
+    }
+
     fn meets(&mut self, batch: &[Write], when: When) -> Option<StoreFault> {
+        self.came += u32::from(when == When::Before);
         if when == When::Before && self.away_for > 0 {
             self.away_for -= 1;
             return Some(StoreFault::Away);
+        }
+        let counted = |(nth, at, _): &(u32, When, StoreFault)| (*nth, *at) == (self.came, when);
+        if let Some(planned) = self.batches.iter().position(counted) {
+            return Some(self.batches.remove(planned).2);
         }
         let moves_by = |by: Move| {
             batch.iter().any(|write| matches!(write, Write::Move(moved) if moved.by == by))
@@ -126,11 +141,25 @@ impl MemoryStore {
         self.lock().batches.clone()
     }
 
-    /// That every transition was in the table of moves, and every generation the
-    /// one after the last.
+    /// Every row, deleted or not.
+    #[must_use]
+    pub fn rows(&self) -> Vec<Project> {
+        self.lock().projects.values().cloned().collect()
+    }
+
+    /// That every transition was in the table of moves and began where the one before
+    /// it ended, and that every generation was the one after the last.
     pub fn assert_sound(&self) {
-        let unsound = self.lock().unsound.clone();
+        let rows = self.lock();
+        let unsound = &rows.unsound;
         assert!(unsound.is_empty(), "the store was asked for what cannot be: {unsound:#?}");
+        for log in rows.transitions.values() {
+            let mut from = None;
+            for (nth, past) in (1..).zip(log) {
+                assert_eq!((past.generation, past.from), (nth, from), "a gap or a double: {log:?}");
+                from = Some(past.to);
+            }
+        }
     }
 
     fn lock(&self) -> MutexGuard<'_, Rows> {
