@@ -12,6 +12,10 @@ mod hostile_wire;
 mod inside;
 #[path = "docker/main_job.rs"]
 mod main_job;
+#[path = "docker/private_engine.rs"]
+mod private_engine;
+#[path = "docker/races.rs"]
+mod races;
 #[path = "docker/real_program.rs"]
 mod real_program;
 #[path = "docker/restart_and_engine.rs"]
