@@ -14,6 +14,10 @@ mod inside;
 mod main_job;
 #[path = "docker/pool.rs"]
 mod pool;
+#[path = "docker/private_engine.rs"]
+mod private_engine;
+#[path = "docker/races.rs"]
+mod races;
 #[path = "docker/real_program.rs"]
 mod real_program;
 #[path = "docker/restart_and_engine.rs"]

@@ -27,7 +27,7 @@ pub(crate) async fn losses(server: &TestServer, ledgers: &mut [Ledger]) -> Vec<S
             Ok(shown) => {
                 ledger.found(phase_of(&shown));
                 if !shown.is_null() {
-                    losses.extend(ledger.wrong_pids(&shown));
+                    losses.extend(wrong_pids(&client, ledger).await);
                     losses.extend(lost_files(&client, ledger).await);
                     losses.extend(lost_lines(&client, &ledger.id).await);
                 }
@@ -57,13 +57,7 @@ async fn comes_to_rest(client: &Client, ledger: &Ledger) -> Result<Value, String
         let shown = if answer.status == 404 { Value::Null } else { answer.json() };
         let is_at_rest = answer.status == 404 || phase_of(&shown).is_some();
         if is_at_rest && ledger.at.contains(&phase_of(&shown)) && is_usable(client, &shown).await {
-            return Ok(client
-                .get(&path)
-                .await
-                .status
-                .eq(&200)
-                .then_some(shown)
-                .unwrap_or_default());
+            return Ok(shown);
         }
         if Instant::now() >= ends {
             return Err(format!("{} may be {:?} and is {shown}", ledger.id, ledger.at));
@@ -80,6 +74,18 @@ async fn is_usable(client: &Client, shown: &Value) -> bool {
     let path = format!("/v1/projects/{}/exec", shown["id"].as_str().unwrap_or_default());
     let body = serde_json::json!({ "argv": ["true"] });
     client.post(&path, &body).await.status == 200
+}
+
+/// The same process and the same shell. They are found a moment after the sandbox.
+async fn wrong_pids(client: &Client, ledger: &Ledger) -> Option<String> {
+    let (path, ends) = (format!("/v1/projects/{}", ledger.id), Instant::now() + REST_WITHIN / 4);
+    loop {
+        let wrong = ledger.wrong_pids(&client.get(&path).await.json());
+        if wrong.is_none() || Instant::now() >= ends {
+            return wrong;
+        }
+        tokio::time::sleep(LOOK_EVERY).await;
+    }
 }
 
 async fn lost_files(client: &Client, ledger: &mut Ledger) -> Vec<String> {
