@@ -258,8 +258,9 @@ pub trait Store: Send + Sync + 'static {
     /// See [`StoreError`].
     async fn list(&self, tenant: &TenantId, filter: &Filter) -> Result<Vec<Project>, StoreError>;
 
-    /// Projects of all tenants that are not at rest, in the order of their uids:
-    /// what a starting server has to look after.
+    /// Projects of all tenants that are not at rest, in an order that stays the
+    /// same: what a starting server has to look after. `after` is the last one of
+    /// the page before.
     ///
     /// # Errors
     ///

@@ -108,7 +108,8 @@ impl<D: Database> Store for SqlStore<D> {
     async fn list(&self, tenant: &TenantId, filter: &Filter) -> Result<Vec<Project>, StoreError> {
         let text = match (&filter.label, filter.phase) {
             (None, None) => sql::LIST,
-            (None, Some(_)) => sql::LIST_BY_PHASE,
+            (None, Some(Phase::Stopped | Phase::Failed)) => sql::LIST_AT_REST,
+            (None, Some(_)) => sql::LIST_UNSETTLED,
             (Some(_), None) => sql::LIST_BY_LABEL,
             (Some(_), Some(_)) => sql::LIST_BY_LABEL_AND_PHASE,
         };
@@ -128,8 +129,15 @@ impl<D: Database> Store for SqlStore<D> {
         after: Option<&ProjectUid>,
         limit: u32,
     ) -> Result<Vec<Project>, StoreError> {
-        let after = after.map_or("", ProjectUid::as_str);
-        self.projects(sql::UNSETTLED, args![after, i64::from(limit.min(ROWS_MAX))]).await
+        // A row and its address stay, whatever became of the project meanwhile.
+        let after = match after {
+            Some(uid) => self.projects(sql::PROJECT_BY_UID, args![uid.as_str()]).await?.pop(),
+            None => None,
+        };
+        let (tenant, id) = after
+            .as_ref()
+            .map_or(("", ""), |project| (project.key.tenant.as_str(), project.key.id.as_str()));
+        self.projects(sql::UNSETTLED, args![tenant, id, i64::from(limit.min(ROWS_MAX))]).await
     }
 
     async fn owned(&self, sandboxes: &[SandboxUid]) -> Result<Vec<SandboxUid>, StoreError> {

@@ -14,6 +14,7 @@ use std::time::Duration;
 
 use rand::Rng as _;
 use sandtree_actors::ports::StoreError;
+use sqlx::migrate::MigrateError;
 use sqlx::postgres::{PgArguments, PgConnectOptions, PgConnection};
 use sqlx::{ConnectOptions as _, Executor as _};
 use tokio::time::Instant;
@@ -147,10 +148,12 @@ impl Server {
         // `run` would do the same with a future that is not `Send`.
         let migrator = sqlx::migrate!("migrations/postgres");
         let migrations = migrator.run_direct(None, &mut connection, false).await;
-        migrations.map_err(|why| match why {
-            sqlx::migrate::MigrateError::Execute(error) => error.into(),
-            why => Trouble::refused(format!("the database cannot be used: {why}")),
-        })?;
+        if let Err(why) = migrations {
+            if let MigrateError::Execute(error) | MigrateError::ExecuteMigration(error, _) = why {
+                return Err(error.into());
+            }
+            return Err(Trouble::refused(format!("the database cannot be used: {why}")));
+        }
         let fsync = sqlx::query_scalar::<_, String>(FSYNC).fetch_one(&mut connection).await?;
         if fsync != "on" {
             tracing::error!("the database runs without fsync: a power cut loses what was answered");

@@ -19,6 +19,14 @@ macro_rules! columns_of_p {
     };
 }
 
+/// The rows of the index of what is not at rest, word for word.
+macro_rules! unsettled {
+    () => {
+        "(phase NOT IN ('stopped', 'failed', 'deleted') \
+         OR (phase = 'stopped' AND target = 'running'))"
+    };
+}
+
 /// Whether the number of `p.owner_uid` is in use: by a project, or by files that
 /// a deleted one left behind.
 macro_rules! owns {
@@ -28,11 +36,8 @@ macro_rules! owns {
 }
 
 /// `$1` tenant, `$2` id.
-pub(super) const PROJECT_BY_KEY: &str = concat!(
-    "SELECT ",
-    columns!(),
-    " FROM projects WHERE tenant = $1 AND id = $2 AND phase <> 'deleted'"
-);
+pub(super) const PROJECT_BY_KEY: &str =
+    concat!("SELECT ", columns!(), " FROM projects WHERE tenant = $1 AND id = $2 AND gone = 0");
 
 /// `$1` uid; deleted ones too.
 pub(super) const PROJECT_BY_UID: &str =
@@ -42,16 +47,24 @@ pub(super) const PROJECT_BY_UID: &str =
 pub(super) const LIST: &str = concat!(
     "SELECT ",
     columns!(),
-    " FROM projects \
-     WHERE tenant = $1 AND id > $2 AND phase <> 'deleted' ORDER BY id LIMIT $3"
+    " FROM projects WHERE tenant = $1 AND id > $2 AND gone = 0 ORDER BY id LIMIT $3"
 );
 
-/// As [`LIST`]; `$4` phase.
-pub(super) const LIST_BY_PHASE: &str = concat!(
+/// As [`LIST`]; `$4` a phase at rest.
+pub(super) const LIST_AT_REST: &str = concat!(
     "SELECT ",
     columns!(),
-    " FROM projects \
-     WHERE tenant = $1 AND id > $2 AND phase <> 'deleted' AND phase = $4 ORDER BY id LIMIT $3"
+    " FROM projects WHERE tenant = $1 AND id > $2 AND phase = $4 \
+     AND phase IN ('stopped', 'failed') ORDER BY id LIMIT $3"
+);
+
+/// As [`LIST`]; `$4` any other phase.
+pub(super) const LIST_UNSETTLED: &str = concat!(
+    "SELECT ",
+    columns!(),
+    " FROM projects WHERE tenant = $1 AND id > $2 AND phase = $4 AND ",
+    unsettled!(),
+    " ORDER BY id LIMIT $3"
 );
 
 /// As [`LIST`]; `$4` name and `$5` value of a label.
@@ -72,14 +85,13 @@ pub(super) const LIST_BY_LABEL_AND_PHASE: &str = concat!(
      AND p.phase = $6 ORDER BY l.id LIMIT $3"
 );
 
-/// `$1` above which uid, `$2` how many.
+/// `$1` and `$2` above which tenant and id, `$3` how many.
 pub(super) const UNSETTLED: &str = concat!(
     "SELECT ",
     columns!(),
-    " FROM projects \
-     WHERE (phase NOT IN ('stopped', 'failed', 'deleted') \
-       OR (phase = 'stopped' AND target = 'running')) \
-     AND uid > $1 ORDER BY uid LIMIT $2"
+    " FROM projects WHERE ",
+    unsettled!(),
+    " AND (tenant, id) > ($1, $2) ORDER BY tenant, id LIMIT $3"
 );
 
 /// `$1` uid, `$2` above which generation, `$3` how many.
@@ -183,7 +195,7 @@ macro_rules! each {
                 " FROM ",
                 $each,
                 " CROSS JOIN projects AS p WHERE p.tenant = m.value ->> 0 AND p.id = m.value ->> 1 \
-                 AND p.phase <> 'deleted'"
+                 AND p.gone = 0"
             ),
             projects_add: concat!(
                 "INSERT INTO projects (",
@@ -236,7 +248,8 @@ macro_rules! each {
                 columns!()
             ),
             scrub: concat!(
-                "UPDATE projects SET settings = m.value ->> 1, container = NULL, process = NULL FROM ",
+                "UPDATE projects SET gone = 1, settings = m.value ->> 1, container = NULL, \
+                 process = NULL FROM ",
                 $each,
                 " WHERE uid = m.value ->> 0 RETURNING ",
                 columns!()

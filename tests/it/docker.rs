@@ -24,5 +24,7 @@ mod real_program;
 mod restart_and_engine;
 #[path = "docker/sandbox_floor.rs"]
 mod sandbox_floor;
+#[path = "docker/store_faults.rs"]
+mod store_faults;
 #[path = "docker/survival.rs"]
 mod survival;

@@ -34,11 +34,11 @@ impl From<sqlx::Error> for Trouble {
         let Some(code) = state(&error) else {
             // Without an answer of the server's it is the connection that broke,
             // unless the row or the URL is what is wrong.
-            return match &error {
-                sqlx::Error::Io(_) | sqlx::Error::Protocol(_) => {
-                    Self::away(format!("the database does not answer: {error}"))
-                }
-                _ => Self::refused(format!("the database failed: {error}")),
+            let is_broken = matches!(&error, sqlx::Error::Io(_) | sqlx::Error::Protocol(_));
+            return if is_broken {
+                Self::away(format!("the database does not answer: {error}"))
+            } else {
+                Self::refused(format!("the database failed: {error}"))
             };
         };
         match &*code {

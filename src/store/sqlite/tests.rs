@@ -145,7 +145,7 @@ async fn a_hundred_thousand_projects_are_found_by_index() {
     fill(&store, 0..1).await;
     let copies = "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 99999) \
         INSERT INTO projects SELECT printf('p%019d', i), tenant, printf('p-%d', i), phase, 1, target, \
-        '', settings, printf('s%019d', i), 1000000 + i, 1000000 + i, NULL, NULL, 1, 1, 1 \
+        '', settings, printf('s%019d', i), 1000000 + i, 1000000 + i, NULL, NULL, 1, 1, 1, 0 \
         FROM n CROSS JOIN projects WHERE uid LIKE '%00'";
     let copied = sqlx::query(copies).execute(&store.database.writer).await.unwrap();
     assert_eq!(copied.rows_affected(), 99_999);
@@ -153,10 +153,11 @@ async fn a_hundred_thousand_projects_are_found_by_index() {
         (sql::PROJECT_BY_KEY, "projects_by_id (tenant=? AND id=?)"),
         (sql::PROJECT_BY_UID, "sqlite_autoindex_projects_1 (uid=?)"),
         (sql::LIST, "projects_by_id (tenant=? AND id>?)"),
-        (sql::LIST_BY_PHASE, "projects_by_phase (tenant=? AND phase=? AND id>?)"),
+        (sql::LIST_AT_REST, "projects_at_rest (tenant=? AND phase=? AND id>?)"),
+        (sql::LIST_UNSETTLED, "projects_unsettled (tenant=? AND id>?)"),
         (sql::LIST_BY_LABEL, "(tenant=? AND name=? AND value=? AND id>?)"),
         (sql::LIST_BY_LABEL_AND_PHASE, "(tenant=? AND name=? AND value=? AND id>?)"),
-        (sql::UNSETTLED, "projects_unsettled (uid>?)"),
+        (sql::UNSETTLED, "projects_unsettled ((tenant,id)>(?,?))"),
         (sql::SQLITE.owned, "projects_by_sandbox (sandbox=?)"),
         (sql::TRANSITIONS, "(uid=? AND generation>?)"),
         (sql::OWNER_IN_USE, "projects_by_owner (owner_uid=?)"),
@@ -205,7 +206,7 @@ async fn a_full_disk_is_told_and_undoes_the_batch() {
     let error = store.write(&batch).await.unwrap_err();
     assert_eq!(&*error.0, "the database's disk is full");
     assert_eq!((count(&store, "projects").await, count(&store, "transitions").await), (1, 1));
-    pages("PRAGMA max_page_count = 1000000").await.unwrap();
+    // The bound was that connection's, which is closed.
     store.write(&batch).await.expect("once there is room");
 }
 
