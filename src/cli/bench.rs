@@ -100,8 +100,8 @@ impl Bench {
             table.row(vec![
                 Cell::plain(what),
                 Cell::plain(sorted.count().to_string()),
-                Cell::plain(units::millis(sorted.at(0.5))),
-                Cell::plain(units::millis(sorted.at(0.99))),
+                Cell::plain(units::short(sorted.at(0.5))),
+                Cell::plain(units::short(sorted.at(0.99))),
                 Cell::plain(rate),
             ]);
         };

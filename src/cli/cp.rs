@@ -77,7 +77,7 @@ impl Cp {
             }
         };
         if std::io::stderr().is_terminal() {
-            let took = units::millis(started.elapsed());
+            let took = units::short(started.elapsed());
             note(&format!("{} copied in {took}", units::bytes(size)));
         }
         Ok(())

@@ -28,7 +28,7 @@ const HINT_AFTER: Duration = Duration::from_secs(3);
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Standard input, unless it is a terminal, is read to its end before the command starts,
-at most about 12 MiB; use `sandtree cp - PROJECT:FILE` for more. Use -n where standard
+at most 12 MB; use `sandtree cp - PROJECT:FILE` for more. Use -n where standard
 input stays open and is not meant for the command.
 
 Exit codes: the command's; 128 and the signal's number if a signal ended it; 126 or 127 if
@@ -240,9 +240,9 @@ mod tests {
     fn input_that_is_no_text_goes_as_base64_and_too_much_of_it_is_refused() {
         assert_eq!(body(&["p", "cat"], b"\0\xff")["stdin"], json!({ "base64": "AP8=" }));
         let exec = parse(&["p", "cat"]).unwrap();
-        assert!(exec.body(vec![0xff; 12 << 20]).is_ok());
+        assert!(exec.body(vec![0xff; 12_000_000]).is_ok());
         // Text that is much longer as JSON.
         assert!(exec.body(vec![1; 8 << 20]).is_ok());
-        assert!(matches!(exec.body(vec![0xff; 13 << 20]), Err(Failed::Usage(_))));
+        assert!(matches!(exec.body(vec![0xff; 13_000_000]), Err(Failed::Usage(_))));
     }
 }

@@ -97,6 +97,7 @@ impl Shell {
             sizes,
             screen: RefCell::new(Screen::new(size)),
             at: None,
+            has_left: false,
         };
         let outcome = session.run(terminal).await;
         session.farewell().await;
@@ -146,6 +147,8 @@ struct Session {
     screen: RefCell<Screen>,
     /// Where the next connection goes on.
     at: Option<Position>,
+    /// The screen is as it was found.
+    has_left: bool,
 }
 
 impl Session {
@@ -218,10 +221,24 @@ impl Session {
 
     /// Leaves the screen as a program should.
     async fn farewell(&mut self) {
-        let farewell = self.screen.get_mut().farewell();
-        let last = async { write([&farewell[..], b"\r\n"].concat()).await };
+        let farewell = self.last_words();
         // A terminal that takes nothing cannot be told anything.
-        let _ = tokio::time::timeout(FAREWELL_MAX, last).await;
+        let _ = tokio::time::timeout(FAREWELL_MAX, write(farewell)).await;
+    }
+
+    fn last_words(&mut self) -> Vec<u8> {
+        self.has_left = true;
+        [&self.screen.get_mut().farewell()[..], b"\r\n"].concat()
+    }
+}
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        if !self.has_left {
+            // A signal or a panic ends the program. There is nobody to tell when the
+            // terminal is gone.
+            let _ = std::io::stdout().lock().write_all(&self.last_words());
+        }
     }
 }
 

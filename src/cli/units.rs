@@ -75,12 +75,13 @@ pub(super) fn ago(time: &str) -> String {
 }
 
 /// A short time, such as `1.52 ms`.
-pub(super) fn millis(time: Duration) -> String {
+pub(super) fn short(time: Duration) -> String {
     let ms = time.as_secs_f64() * 1000.0;
     match ms {
         ..10.0 => format!("{ms:.2} ms"),
         ..100.0 => format!("{ms:.1} ms"),
-        _ => format!("{ms:.0} ms"),
+        ..1000.0 => format!("{ms:.0} ms"),
+        _ => format!("{:.2} s", ms / 1000.0),
     }
 }
 
@@ -110,7 +111,8 @@ mod tests {
         assert!(parse_pair("=b").is_err() && parse_pair("A").is_err());
         assert_eq!(ago("1970-01-01T00:00:00Z").split('d').nth(1), Some(" ago"));
         assert_eq!(ago("soon"), "-");
-        assert_eq!(millis(Duration::from_micros(1520)), "1.52 ms");
-        assert_eq!(millis(Duration::from_millis(348)), "348 ms");
+        assert_eq!(short(Duration::from_micros(1520)), "1.52 ms");
+        assert_eq!(short(Duration::from_millis(348)), "348 ms");
+        assert_eq!(short(Duration::from_millis(3104)), "3.10 s");
     }
 }

@@ -178,6 +178,11 @@ impl Client {
         let stream = connected
             .unwrap_or_else(|_| Err(std::io::ErrorKind::TimedOut.into()))
             .map_err(unreachable)?;
+        // A connection to a port of this machine on which nobody listens can, by chance,
+        // begin at that very port: then it is one with itself.
+        if stream.local_addr().ok() == stream.peer_addr().ok() {
+            return Err(unreachable(std::io::ErrorKind::ConnectionRefused.into()));
+        }
         // One key is one packet; without this its echo would wait.
         stream.set_nodelay(true).map_err(unreachable)?;
         Ok(stream)

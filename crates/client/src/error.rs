@@ -102,7 +102,7 @@ impl Problem {
 impl fmt::Display for Problem {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.field {
-            Some(field) if !self.detail.starts_with(field.as_str()) => {
+            Some(field) if !self.detail.starts_with(&format!("{field}:")) => {
                 write!(out, "{field}: {}", self.detail)
             }
             Some(_) | None => out.write_str(&self.detail),

@@ -171,9 +171,9 @@ mod tests {
 
     #[tokio::test]
     async fn a_program_that_is_not_there_is_a_result_and_a_refusal_of_init_is_not() {
-        let failed = |errno| ExecOutput::Failed(StartError { errno, what: "x: gone".into() });
+        let failed = |errno| ExecOutput::Failed(StartError { errno, what: "x".into() });
         let shown = shown(run([failed(2)]).await.unwrap(), Encoding::Utf8);
-        assert_eq!((&shown["exit_code"], &shown["stderr"]), (&json!(127), &json!("x: gone\n")));
+        assert_eq!((&shown["exit_code"], &shown["stderr"]), (&json!(127), &json!("cannot x")));
         assert!(run([failed(0)]).await.is_err());
     }
 

@@ -88,6 +88,20 @@ async fn the_shell_is_reached_again_after_the_server_was_killed() {
 }
 
 #[tokio::test]
+async fn a_signal_that_ends_the_program_leaves_a_clean_terminal() {
+    let server = server().start().await;
+    Project::small(&server.client(), "demo").await;
+    let mut pty = open(&server, "demo", (80, 24));
+    ask(&mut pty, "true", "S1=").await;
+    pty.type_text("printf '\\033[?1049h\\033[?25lALT''ERNATE'\r");
+    pty.wait_for_screen("the other screen", |screen| screen.starts_with("ALTERNATE")).await;
+    pty.signal(rustix::process::Signal::TERM);
+    assert_eq!(pty.wait_for_exit().await.code(), Some(143));
+    pty.wait_for_screen("the screen of before", |screen| !screen.contains("ALTERNATE")).await;
+    assert!(!pty.is_raw(), "the terminal is as it was");
+}
+
+#[tokio::test]
 async fn a_shell_whose_sandbox_stops_ends_with_the_reason_and_a_clean_terminal() {
     let server = server().start().await;
     let project = Project::running(&server.client(), "demo").await;
