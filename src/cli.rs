@@ -2,7 +2,7 @@
 //!
 //! Two kinds of commands: those that are the server or look at its configuration, and
 //! those that ask a server, over the API alone. `docs/CLI.md` is for who uses them; the
-//! exit codes are in [`EXIT_CODES`].
+//! exit codes are in `EXIT_CODES`.
 
 mod bench;
 mod completions;

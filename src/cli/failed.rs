@@ -155,6 +155,9 @@ impl Failed {
             ("busy" | "shutting-down" | "store-away" | "engine-away", _) => {
                 Some("Try again in a moment.")
             }
+            ("not-found", _) if problem.detail.starts_with("project ") => {
+                Some("`sandtree project ls` lists the projects that there are.")
+            }
             ("", _) => {
                 Some("Is this address a Sandtree server? Look at --server and SANDTREE_URL.")
             }

@@ -27,7 +27,7 @@ async fn output_exit_code_and_input_are_as_if_the_command_ran_here() {
     run(&server, &["exec", "demo", "no-such-program"]).await.failed(127, "no-such-program");
     run(&server, &["exec", "demo", "-c", "kill -9 $$"]).await.failed(137, "");
     run(&server, &["exec", "-t", "300ms", "demo", "sleep", "600"]).await.failed(124, "--timeout");
-    run(&server, &["exec", "nobody", "true"]).await.failed(125, "does not exist");
+    run(&server, &["exec", "nobody", "true"]).await.failed(125, "sandtree project ls");
     let json = run(&server, &["exec", "--json", "demo", "-c", "echo hi; exit 3"]).await;
     assert_eq!((json.code, &json.json()[0]["stdout"]), (3, &"hi\n".into()));
 
