@@ -49,8 +49,9 @@ docs: ## Generate docs/LIFECYCLE.md from its table
 fmt: ## Format the code
 	cargo fmt --all
 
-bench: images ## Run the benches, which print their numbers beside the engine's own
-	cargo bench --workspace $(LOCKED) --bench '*'
+bench: images ## Measure everything beside the engine and its peers, and write docs/benchmarks
+	@scripts/ensure-peers
+	cargo bench $(LOCKED) --bench report
 
 images: engine ## Build the sandbox images that are missing or whose recipe changed
 	@images/build

@@ -21,6 +21,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use bytes::{Bytes, BytesMut};
 use sandtree_wire::Size;
 use tokio::time::{Interval, MissedTickBehavior};
 
@@ -30,12 +31,23 @@ use crate::view::Cursor;
 mod emulator;
 mod file;
 mod paint;
+mod plain;
 mod splitter;
 
 use emulator::Emulator;
 
 /// Output that is worked through before other tasks get their turn: about 0.4 ms.
 const SLICE_BYTES: usize = 16 * 1024;
+
+/// Output that is gathered before it is worked through, if it is there already. Plain text is
+/// one slice: most of it can be left out.
+const GATHERED_BYTES_MAX: usize = 64 * 1024;
+
+/// So much at once is a flood; then there is a pause in which the next comes together, since
+/// many small pieces cost more, and the flood needs the processor itself. The ring outlasts
+/// the pause.
+const FLOOD_BYTES: usize = 4 * 1024;
+const FLOOD_PAUSE: Duration = Duration::from_millis(2);
 
 /// A handle on what a terminal shows; cheap to clone. Its calls take the emulator's
 /// lock for a millisecond at most, at usual sizes.
@@ -146,27 +158,51 @@ impl Screen {
                 item = reader.next() => item,
             };
             let Some(item) = item else { break };
-            let ended = matches!(item, FanoutItem::Ended(_));
-            self.take(item).await;
-            if ended {
+            let next = match item {
+                FanoutItem::Bytes(first) => self.work_through(first, &mut reader).await,
+                FanoutItem::Gap { .. } | FanoutItem::Fresh { .. } | FanoutItem::Ended(_) => {
+                    Some(item)
+                }
+            };
+            if next.is_some_and(|item| self.take(&item)) {
                 Saver::save(&mut saver).await;
             }
         }
         Saver::save(&mut saver).await;
     }
 
-    async fn take(&self, item: FanoutItem) {
-        match item {
-            FanoutItem::Bytes(bytes) => {
-                for slice in bytes.chunks(SLICE_BYTES) {
-                    self.lock().feed(slice);
-                    tokio::task::yield_now().await;
-                }
+    /// Works through output and whatever more of it is there; answers what comes after.
+    async fn work_through(&self, first: Bytes, reader: &mut FanoutReader) -> Option<FanoutItem> {
+        let mut gathered = BytesMut::from(first);
+        let mut next = None;
+        while next.is_none() && gathered.len() < GATHERED_BYTES_MAX {
+            match reader.try_next() {
+                Some(FanoutItem::Bytes(bytes)) => gathered.extend_from_slice(&bytes),
+                Some(other) => next = Some(other),
+                None => break,
             }
-            FanoutItem::Gap { bytes } => self.lock().lose(bytes),
-            FanoutItem::Fresh { at } => self.lock().restart(at),
-            FanoutItem::Ended(_) => {}
         }
+        let is_plain = plain::is_plain(&gathered);
+        let slice_bytes = if is_plain { gathered.len() } else { SLICE_BYTES };
+        for slice in gathered.chunks(slice_bytes.max(1)) {
+            self.lock().feed(slice);
+            tokio::task::yield_now().await;
+        }
+        if (FLOOD_BYTES..GATHERED_BYTES_MAX).contains(&gathered.len()) {
+            tokio::time::sleep(FLOOD_PAUSE).await;
+        }
+        next
+    }
+
+    /// Takes what is no output; whether it is the end of a shell.
+    fn take(&self, item: &FanoutItem) -> bool {
+        match item {
+            FanoutItem::Bytes(bytes) => self.lock().feed(bytes),
+            FanoutItem::Gap { bytes } => self.lock().lose(*bytes),
+            FanoutItem::Fresh { at } => self.lock().restart(*at),
+            FanoutItem::Ended(_) => return true,
+        }
+        false
     }
 
     fn lock(&self) -> MutexGuard<'_, Emulator> {

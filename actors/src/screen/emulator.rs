@@ -8,6 +8,7 @@ use sandtree_wire::Size;
 
 use super::Snapshot;
 use super::paint::{self, Extras};
+use super::plain;
 use super::splitter::Splitter;
 use crate::view::Cursor;
 
@@ -112,7 +113,11 @@ impl Emulator {
         self.fed.offset += bytes.len() as u64;
         let parser = &mut self.parser.0;
         let fed = catch_unwind(AssertUnwindSafe(|| {
-            self.splitter.feed(bytes, |whole| parser.process(whole));
+            let rows = usize::from(parser.screen().size().0.get());
+            let scrolls = |parser: &vt100::Parser<Watcher>| parser.callbacks().scrolled;
+            self.splitter.feed(bytes, |whole| {
+                plain::process(parser, whole, rows, vt100::Parser::process, scrolls);
+            });
         }));
         if fed.is_err() {
             tracing::error!(at = %self.fed, "the terminal emulator panicked and starts anew");

@@ -103,6 +103,45 @@ fn a_snapshot_and_what_follows_are_the_whole_output() {
     }
 }
 
+/// Text that floods a screen, on whatever the screen was before.
+#[test]
+fn a_flood_of_lines_leaves_what_its_last_lines_leave() {
+    let line = |number: usize, end: &str| {
+        let text = "abcdefghij klmnopqrst\tuvwxyz".repeat(1 + number % 3);
+        format!("{number}{}{end}", &text[..(number * 7) % text.len()])
+    };
+    let beginnings = [
+        "",
+        "middle",
+        "\x1b[2;4r",
+        "\x1b[2;4r\x1b[6;1H",
+        "\x1b[1;3r\x1b[2;2H",
+        "\x1b[?6h\x1b[3;5r",
+        "\x1b[31;44m",
+        "\x1b[?1049h",
+        "\x1b[4hx\x1b[3G",
+        "\x1b[?7l",
+        "\x1b(0lqk",
+        "ä\x1b[5;19H",
+    ];
+    for beginning in beginnings {
+        for end in ["\r\n", "\n", "\r\n\r\n", " \r"] {
+            for lines in [1, 7, 300, 301, 900] {
+                let mut output = format!("{beginning}start\r\n").into_bytes();
+                let screen = screen_after(&output);
+                let flood: String = (0..lines).map(|number| line(number, end)).collect();
+                screen.lock().feed(flood.as_bytes());
+                output.extend_from_slice(flood.as_bytes());
+                output.extend_from_slice(b"end\x1b[b\x1b[Kx");
+                screen.lock().feed(b"end\x1b[b\x1b[Kx");
+                let context = format!("{beginning:?} {end:?} {lines}");
+                let joined = join(&screen.snapshot(), &output);
+                assert_same(&joined, &replay(SIZE, &output), &context);
+            }
+        }
+    }
+}
+
 #[test]
 fn a_snapshot_looks_like_what_was_fed() {
     for seed in 10_000..10_400 {

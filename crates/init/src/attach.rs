@@ -4,17 +4,24 @@
 //! it has not read when the ring needs the place is gone, and it is told so.
 
 use std::rc::Rc;
+use std::time::Duration;
 
 use sandtree_wire::{AttachEvent, FrameError, Kind, read_frame, write_message};
 use tokio::io::AsyncWriteExt;
 use tokio::net::UnixStream;
 use tokio::net::unix::{ReadHalf, WriteHalf};
+use tokio::time::sleep;
 
 use crate::hangup::Hangup;
 use crate::job::RunningJob;
 
 /// Records go out in writes of at least this many bytes, when there are as many.
 const WRITE_BYTES: usize = 64 * 1024;
+
+/// A write of so many bytes is a part of a flood. What follows gets a moment to come
+/// together in the ring, since a write for each piece costs both sides far more.
+const FLOOD_BYTES: usize = 4 * 1024;
+const FLOOD_PAUSE: Duration = Duration::from_millis(1);
 
 /// Follows the job until it has ended and all of it is sent, or the server closes.
 ///
@@ -58,6 +65,9 @@ async fn send_output(
         next = job.ring().borrow().frames(next, &mut frames, WRITE_BYTES);
         if !frames.is_empty() {
             writer.write_all(&frames).await?;
+            if (FLOOD_BYTES..WRITE_BYTES).contains(&frames.len()) {
+                sleep(FLOOD_PAUSE).await;
+            }
             frames.clear();
         } else if let Some(status) = ended {
             let end = job.ring().borrow().end();

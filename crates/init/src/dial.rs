@@ -16,8 +16,9 @@ use crate::hangup::Hangup;
 const CONNECT_MAX: Duration = Duration::from_secs(5);
 /// How long a connection outlives the server's end of it.
 const LINGER_MAX: Duration = Duration::from_secs(5);
-/// What one direction holds at most.
-const BUFFER_BYTES: usize = 16 * 1024;
+/// What each direction holds at most: most of what a preview carries are answers.
+const REQUEST_BYTES: usize = 16 * 1024;
+const ANSWER_BYTES: usize = 64 * 1024;
 
 /// Connects, says so, and copies until both directions have ended or the server
 /// has closed.
@@ -36,7 +37,8 @@ pub(crate) async fn serve(mut server: UnixStream, port: u16) -> Result<(), Frame
     let _ = sandbox.set_nodelay(true);
     write_message(&mut server, &DialEvent::Connected).await?;
     let closed = Hangup::of_both_directions(&server)?;
-    let copy = copy_bidirectional_with_sizes(&mut server, &mut sandbox, BUFFER_BYTES, BUFFER_BYTES);
+    let copy =
+        copy_bidirectional_with_sizes(&mut server, &mut sandbox, REQUEST_BYTES, ANSWER_BYTES);
     let mut copy = pin!(copy);
     let copied = tokio::select! {
         copied = &mut copy => copied,

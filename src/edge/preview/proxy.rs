@@ -1,10 +1,14 @@
 //! One request through one connection.
 
+use std::future::{pending, poll_fn};
 use std::net::IpAddr;
+use std::pin::pin;
+use std::task::Context;
 use std::time::Duration;
 
 use bytes::Bytes;
-use futures_util::{StreamExt, TryStreamExt, stream};
+use futures_util::future::BoxFuture;
+use futures_util::{FutureExt, Stream, StreamExt, TryStreamExt, stream};
 use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyDataStream, BodyExt, Empty, StreamBody};
 use hyper::body::{Frame, Incoming};
@@ -35,7 +39,35 @@ const HEAD_BYTES_MAX: usize = 64 * 1024;
 
 type RequestBody = UnsyncBoxBody<Bytes, BodyError>;
 /// Drives the connection; dropped, it closes it.
-type Driver = AbortOnDropHandle<()>;
+enum Driver {
+    /// Beside everything else: a body that goes in must not wait for one that comes out, and an
+    /// upgrade is followed by both.
+    Beside { _task: AbortOnDropHandle<()> },
+    /// By whoever waits for the answer and reads its body, which saves a change of tasks for
+    /// every piece.
+    Within(BoxFuture<'static, ()>),
+}
+
+impl Driver {
+    /// Waits for something while the connection is driven.
+    async fn during<T>(&mut self, waited: impl Future<Output = T>) -> T {
+        let mut waited = pin!(waited);
+        poll_fn(|context| {
+            self.poll(context);
+            waited.as_mut().poll(context)
+        })
+        .await
+    }
+
+    /// What breaks the connection is told to whoever waits for the answer or reads its body.
+    fn poll(&mut self, context: &mut Context<'_>) {
+        if let Driver::Within(driving) = self
+            && driving.as_mut().poll(context).is_ready()
+        {
+            *driving = pending().boxed();
+        }
+    }
+}
 
 /// A request on its way into a sandbox.
 pub(super) struct Forward {
@@ -70,14 +102,17 @@ impl Forward {
             .handshake::<_, RequestBody>(TokioIo::new(connection))
             .await
             .map_err(|error| self.broken(&error))?;
-        let driver = AbortOnDropHandle::new(self.tasks.spawn(async move {
-            // What breaks it is told to whoever waits for the answer or reads its body.
-            let _ = connection.with_upgrades().await;
-        }));
         let seen = std::sync::Arc::new(LastSeen::now());
         let wanted = upgrade_of(&self.headers).filter(|_| self.upgrade.is_some());
+        let is_simple = wanted.is_none() && !self.has_body();
         let request = self.request(wanted.as_ref(), &seen)?;
-        let answer = self.answer(sender, request, &seen).await?;
+        let driving = connection.with_upgrades().map(drop);
+        let mut driver = if is_simple {
+            Driver::Within(driving.boxed())
+        } else {
+            Driver::Beside { _task: AbortOnDropHandle::new(self.tasks.spawn(driving)) }
+        };
+        let answer = driver.during(self.answer(sender, request, &seen)).await?;
         if answer.status() == StatusCode::SWITCHING_PROTOCOLS {
             return self.switch(wanted, answer, driver);
         }
@@ -89,15 +124,19 @@ impl Forward {
         Ok(response)
     }
 
+    fn has_body(&self) -> bool {
+        self.headers.contains_key(TRANSFER_ENCODING)
+            || self.headers.get(CONTENT_LENGTH).is_some_and(|length| length != "0")
+            // HTTP/2 needs neither to have one.
+            || !matches!(self.method, Method::GET | Method::HEAD) && !self.headers.contains_key(CONTENT_LENGTH)
+    }
+
     fn request(
         &mut self,
         upgrade: Option<&HeaderValue>,
         seen: &std::sync::Arc<LastSeen>,
     ) -> Result<Request<RequestBody>, Problem> {
-        let has_body = self.headers.contains_key(TRANSFER_ENCODING)
-            || self.headers.get(CONTENT_LENGTH).is_some_and(|length| length != "0")
-            // HTTP/2 needs neither to have one.
-            || !matches!(self.method, Method::GET | Method::HEAD) && !self.headers.contains_key(CONTENT_LENGTH);
+        let has_body = self.has_body();
         let body = std::mem::replace(&mut self.body, Body::empty());
         let body = if has_body && upgrade.is_none() {
             let seen = std::sync::Arc::clone(seen);
@@ -140,14 +179,15 @@ impl Forward {
         headers: &HeaderMap,
         body: Incoming,
         driver: Driver,
-    ) -> impl futures_util::Stream<Item = Result<Bytes, hyper::Error>> + Send + 'static {
+    ) -> impl Stream<Item = Result<Bytes, hyper::Error>> + Send + 'static {
         let media_type = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
         let is_endless = media_type.is_some_and(|media_type| media_type.starts_with(EVENT_STREAM));
         let end = if is_endless { self.shutdown.clone() } else { CancellationToken::new() };
         let pieces = BodyDataStream::new(body).take_until(end.cancelled_owned());
-        stream::unfold((Box::pin(pieces), driver), |(mut pieces, driver)| async {
-            let piece = pieces.next().await?;
-            Some((piece, (pieces, driver)))
+        let (mut pieces, mut driver) = (Box::pin(pieces), driver);
+        stream::poll_fn(move |context| {
+            driver.poll(context);
+            pieces.as_mut().poll_next(context)
         })
     }
 

@@ -2,6 +2,7 @@
 
 use std::convert::Infallible;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use futures_util::{FutureExt, Sink, Stream, StreamExt};
@@ -19,6 +20,10 @@ use crate::edge::websocket::{Ending, PING_EVERY, SILENCE_MAX, send, silent};
 
 /// Most bytes of output in one message.
 const OUTPUT_BYTES_MAX: usize = 64 * 1024;
+/// A message of so many bytes is a part of a flood. What follows gets a moment to come
+/// together, since a message for each piece costs client and server far more.
+const FLOOD_BYTES: usize = 4 * 1024;
+const FLOOD_PAUSE: Duration = Duration::from_millis(1);
 /// Answers to pings that wait for their turn; more are not answered.
 const PONGS_MAX: usize = 4;
 
@@ -130,8 +135,14 @@ where
         match next {
             Next::Item(Some(TerminalItem::Bytes(bytes))) => {
                 let (bytes, next) = gather(bytes, &mut items);
+                // A full message means that more is there already.
+                let is_caught_up = next.is_none() && bytes.len() < OUTPUT_BYTES_MAX;
+                let is_flood = is_caught_up && bytes.len() >= FLOOD_BYTES;
                 waiting = next;
                 send_bytes(sink, bytes).await?;
+                if is_flood {
+                    tokio::time::sleep(FLOOD_PAUSE).await;
+                }
             }
             Next::Item(item) => send_control(sink, item).await?,
             Next::Ping if link.is_silent() => return Err(silent()),

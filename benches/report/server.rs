@@ -12,6 +12,7 @@ use tokio::io::{AsyncBufReadExt as _, BufReader};
 use tokio::process::{Child, Command};
 use tokio::time::timeout;
 
+use crate::bulk;
 use crate::docker::Docker;
 use crate::http::Http;
 
@@ -38,6 +39,11 @@ impl Server {
     pub(crate) async fn start(docker: &Docker) -> anyhow::Result<Self> {
         // On a real disk: on a temporary file system, a durable write costs nothing.
         let data = TempDir::with_prefix_in("bench-", env!("CARGO_TARGET_TMPDIR"))?;
+        Self::start_on(data, docker).await
+    }
+
+    /// Starts it on what an earlier one has left.
+    pub(crate) async fn start_on(data: TempDir, docker: &Docker) -> anyhow::Result<Self> {
         let names = std::env::vars_os().map(|(name, _)| name);
         let ours = names.filter(|name| name.as_encoded_bytes().starts_with(b"SANDTREE_"));
         let mut command = Command::new(env!("CARGO_BIN_EXE_sandtree"));
@@ -61,12 +67,41 @@ impl Server {
         Ok(Self { http, address: address.to_owned(), child, data })
     }
 
+    /// Its process.
+    pub(crate) fn pid(&self) -> u64 {
+        self.child.id().map_or(0, u64::from)
+    }
+
     /// Creates a project of the small profile that runs when this returns.
     pub(crate) async fn create(&mut self, id: &str) -> anyhow::Result<Project> {
-        let body = json!({ "id": id, "profile": "small", "start": true });
+        self.create_with(id, json!({})).await
+    }
+
+    /// Creates a project that runs when this returns; `settings` come first.
+    pub(crate) async fn create_with(
+        &mut self,
+        id: &str,
+        settings: Value,
+    ) -> anyhow::Result<Project> {
+        let mut body = json!({ "id": id, "profile": "small", "start": true });
+        for (name, value) in settings.as_object().into_iter().flatten() {
+            body[name] = value.clone();
+        }
         let made = self.http.post("/v1/projects", &body).await?;
         let container = made["sandbox"]["container_id"].as_str().context("no container")?;
         Ok(Project { id: id.to_owned(), container: container.to_owned() })
+    }
+
+    /// Sends a file as a body; how long it took.
+    pub(crate) async fn upload(&self, path: &str, file: &Path) -> anyhow::Result<Duration> {
+        let (address, path, file) = (self.address.clone(), path.to_owned(), file.to_owned());
+        tokio::task::spawn_blocking(move || bulk::send(&address, &path, &file)).await?
+    }
+
+    /// Keeps a body in a file, on the disk when this returns; how long it took.
+    pub(crate) async fn download(&self, path: &str, file: &Path) -> anyhow::Result<Duration> {
+        let (address, path, file) = (self.address.clone(), path.to_owned(), file.to_owned());
+        tokio::task::spawn_blocking(move || bulk::receive(&address, &path, &file)).await?
     }
 
     /// Runs a command and answers the document of its end.
@@ -87,13 +122,20 @@ impl Server {
         Ok(TempDir::with_prefix_in("bench-", parent)?)
     }
 
-    /// Ends the server and removes whatever it made.
-    pub(crate) async fn end(mut self) -> anyhow::Result<()> {
-        let instance = std::fs::read_to_string(self.data.path().join("instance"))?;
+    /// Ends the server and keeps what it made.
+    pub(crate) async fn stop(mut self) -> anyhow::Result<TempDir> {
         let pid = self.child.id().and_then(|pid| i32::try_from(pid).ok()).and_then(Pid::from_raw);
         pid.map_or(Ok(()), |pid| kill_process(pid, Signal::TERM))?;
         timeout(END_MAX, self.child.wait()).await.context("the server does not end")??;
+        Ok(self.data)
+    }
+
+    /// Ends the server and removes whatever it made.
+    pub(crate) async fn end(self) -> anyhow::Result<()> {
+        let instance = std::fs::read_to_string(self.data.path().join("instance"))?;
+        let data = self.stop().await?;
         let mut docker = Docker::connect().await?;
-        docker.remove_labelled("sandtree.instance", instance.trim()).await
+        docker.remove_labelled("sandtree.instance", instance.trim()).await?;
+        Ok(data.close()?)
     }
 }

@@ -17,6 +17,7 @@ use tokio::net::{TcpStream, UnixStream};
 pub(crate) struct Http {
     sender: SendRequest<Full<Bytes>>,
     host: String,
+    is_tcp: bool,
 }
 
 impl Http {
@@ -24,7 +25,7 @@ impl Http {
     pub(crate) async fn tcp(address: &str) -> anyhow::Result<Self> {
         let stream = TcpStream::connect(address).await?;
         stream.set_nodelay(true)?;
-        Self::over(stream, address).await
+        Ok(Self { is_tcp: true, ..Self::over(stream, address).await? })
     }
 
     /// Connects to a socket.
@@ -39,7 +40,7 @@ impl Http {
         let (sender, connection) = handshake(TokioIo::new(stream)).await?;
         // It ends with the sender, and what it fails with the sender tells.
         tokio::spawn(connection.with_upgrades());
-        Ok(Self { sender, host: host.to_owned() })
+        Ok(Self { sender, host: host.to_owned(), is_tcp: false })
     }
 
     /// Sends a request and waits for the head of its answer.
@@ -58,7 +59,10 @@ impl Http {
             request = request.header("content-type", "application/json");
         }
         let body = body.map_or_else(Bytes::new, |body| body.to_string().into());
-        self.sender.ready().await?;
+        if self.sender.ready().await.is_err() && self.is_tcp {
+            // The server ends a connection that was idle for long.
+            *self = Self::tcp(&self.host.clone()).await?;
+        }
         Ok(self.sender.send_request(request.body(Full::new(body))?).await?)
     }
 
@@ -89,6 +93,10 @@ impl Http {
 
     pub(crate) async fn post(&mut self, path: &str, body: &Value) -> anyhow::Result<Value> {
         self.ask(Method::POST, path, Some(body)).await
+    }
+
+    pub(crate) async fn put(&mut self, path: &str, body: &Value) -> anyhow::Result<Value> {
+        self.ask(Method::PUT, path, Some(body)).await
     }
 
     pub(crate) async fn delete(&mut self, path: &str) -> anyhow::Result<()> {

@@ -67,6 +67,11 @@ impl Docker {
         self.http.get(&format!("/containers/{id}/json")).await
     }
 
+    /// The process id of a container's first process.
+    pub(crate) async fn pid(&mut self, id: &str) -> anyhow::Result<u64> {
+        self.inspect(id).await?["State"]["Pid"].as_u64().context("a container without a pid")
+    }
+
     pub(crate) async fn remove(&mut self, id: &str) -> anyhow::Result<()> {
         self.http.delete(&format!("/containers/{id}?force=true&v=true")).await
     }

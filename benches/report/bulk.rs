@@ -1,0 +1,83 @@
+//! Large bodies, as cheaply as a client can move them: on threads that block.
+
+use std::fs::File;
+use std::io::{self, BufRead as _, BufReader, Read as _, Write as _};
+use std::net::TcpStream;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, ensure};
+
+/// Most bytes of one read.
+const PIECE_BYTES: usize = 256 * 1024;
+/// Longest silence of the server.
+const SILENCE_MAX: Duration = Duration::from_secs(120);
+
+/// `PUT`s a file.
+pub(crate) fn send(address: &str, path: &str, file: &Path) -> anyhow::Result<Duration> {
+    let mut body = File::open(file)?;
+    let length = body.metadata()?.len();
+    let began = Instant::now();
+    let mut stream = connect(address)?;
+    let head = format!(
+        "PUT {path} HTTP/1.1\r\nHost: {address}\r\nContent-Length: {length}\r\n\
+         Connection: close\r\n\r\n"
+    );
+    stream.write_all(head.as_bytes())?;
+    // The kernel moves the bytes.
+    io::copy(&mut body, &mut stream)?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer)?;
+    ensure!(answer.starts_with("HTTP/1.1 2"), "PUT {path}: {answer}");
+    Ok(began.elapsed())
+}
+
+/// `GET`s into a file and waits for the disk.
+pub(crate) fn receive(address: &str, path: &str, file: &Path) -> anyhow::Result<Duration> {
+    let mut target = File::create(file)?;
+    let began = Instant::now();
+    let mut stream = connect(address)?;
+    let head = format!("GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");
+    stream.write_all(head.as_bytes())?;
+    let mut stream = BufReader::with_capacity(PIECE_BYTES, stream);
+    let (mut length, mut line) = (None, String::new());
+    while stream.read_line(&mut line)? > 2 {
+        let (name, value) = line.split_once(':').unwrap_or((&line, ""));
+        ensure!(!name.starts_with("HTTP/1.1 4"), "GET {path}: {line}");
+        if name.eq_ignore_ascii_case("content-length") {
+            length = value.trim().parse().ok();
+        }
+        line.clear();
+    }
+    match length {
+        Some(length) => ensure!(io::copy(&mut stream.take(length), &mut target)? == length),
+        None => chunks(&mut stream, &mut target).with_context(|| format!("GET {path}"))?,
+    }
+    target.sync_all()?;
+    Ok(began.elapsed())
+}
+
+fn connect(address: &str) -> anyhow::Result<TcpStream> {
+    let stream = TcpStream::connect(address)?;
+    stream.set_nodelay(true)?;
+    stream.set_read_timeout(Some(SILENCE_MAX))?;
+    stream.set_write_timeout(Some(SILENCE_MAX))?;
+    Ok(stream)
+}
+
+/// A body whose length is told piece by piece.
+fn chunks(stream: &mut BufReader<TcpStream>, target: &mut File) -> anyhow::Result<()> {
+    let (mut line, mut piece) = (String::new(), Vec::new());
+    loop {
+        line.clear();
+        stream.read_line(&mut line)?;
+        let length = usize::from_str_radix(line.trim(), 16).context("no length of a piece")?;
+        // Two bytes end each piece.
+        piece.resize(length + 2, 0);
+        stream.read_exact(&mut piece)?;
+        if length == 0 {
+            return Ok(());
+        }
+        target.write_all(&piece[..length])?;
+    }
+}
