@@ -5,6 +5,7 @@ use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, ensure};
+use sandtree::store::Persistent as _;
 use sandtree::store::sqlite::{Sqlite, SqliteConfig};
 use sandtree_actors::ports::{MoveWrite, Store as _, Write};
 use sandtree_model::durations::Timeout;
@@ -116,6 +117,7 @@ fn writes_of(number: u64) -> anyhow::Result<[Write; 2]> {
     let uid: ProjectUid = format!("p{number:019}").parse()?;
     let made = NewProject {
         uid: uid.clone(),
+        container: None,
         key: ProjectKey { tenant: "default".parse()?, id: id(number).parse()? },
         target: Target::Stopped,
         settings: Settings {

@@ -73,7 +73,9 @@ async fn crowd(
         readers.push(tty);
     }
     let Some(mut first) = readers.pop() else { return Ok(0.0) };
+    let end = Arc::new(End::new());
     let others = readers.into_iter().map(|mut tty| {
+        let end = Arc::clone(&end);
         tokio::spawn(async move { flood::see(&mut tty, Instant::now(), &end).await })
     });
     let others: Vec<_> = others.collect();
