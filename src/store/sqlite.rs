@@ -34,6 +34,9 @@ const CHECKPOINT_PAGES: &str = "8192";
 /// What the writer keeps in memory, negative for kibibytes: a batch fits in it, so
 /// that no page of it is written twice.
 const CACHE_KIB: &str = "-16384";
+/// Rows of an answer between SQLite's thread and ours. With fewer, the two wait for
+/// each other at every one of a large batch.
+const ROWS_BUFFERED: usize = 1024;
 /// Size to which the write-ahead log is cut after a checkpoint, in bytes.
 const LOG_BYTES_KEPT: &str = "67108864";
 
@@ -88,6 +91,7 @@ impl Sqlite {
             .filename(&config.path)
             .busy_timeout(config.busy_timeout)
             .foreign_keys(true)
+            .row_buffer_size(ROWS_BUFFERED)
             .pragma("temp_store", "MEMORY");
         let writing = options
             .clone()

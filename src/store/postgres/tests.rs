@@ -53,7 +53,7 @@ async fn move_on(store: Arc<Postgres>, number: u64, moves: u64) -> Vec<u64> {
 #[tokio::test]
 async fn what_was_answered_survives_the_death_of_the_server_in_mid_commit() {
     const WRITERS: u64 = 8;
-    const MOVES: u64 = 100;
+    const MOVES: u64 = 60;
     let (store, mut server) = open().await;
     let store = Arc::new(store);
     let all = (0..WRITERS).map(|number| create(new(number))).collect::<Vec<_>>();
