@@ -18,7 +18,7 @@ endif
 # In CI, a lock file that does not match Cargo.toml is an error.
 LOCKED := $(if $(CI),--locked)
 
-.PHONY: help run test check docs fmt bench images engine tools clean
+.PHONY: help run test soak check docs fmt bench images engine tools clean
 
 help: ## Print this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -31,6 +31,16 @@ test: images ## Set everything up and run all tests
 	@if cargo nextest --version >/dev/null 2>&1; then set -x; cargo nextest run --workspace $(LOCKED); \
 	else set -x; cargo test --workspace --lib --bins --tests $(LOCKED); fi
 	cargo test --workspace --doc $(LOCKED)
+
+# What `make test` has a tenth of. Each number can be set: `make soak SANDTREE_SOAK_KILLS=1000`.
+soak: export SANDTREE_SOAK_KILLS ?= 300
+soak: export SANDTREE_SOAK_PROJECTS ?= 50
+soak: export SANDTREE_SOAK_SECONDS ?= 1200
+soak: export SANDTREE_SOAK_AWAY_SECONDS ?= 60
+soak: export SANDTREE_SOAK_REPORT := $(CURDIR)/docs/benchmarks/soak.md
+soak: images ## Kill the server 300 times and at every crash point, then 20 minutes of load with faults
+	cargo test --locked --test it private_engine -- --test-threads 1
+	cargo test --locked --test soak -- --nocapture --test-threads 1
 
 check: tools ## Check format, lints, documentation, licences and scripts
 	cargo fmt --all --check

@@ -32,7 +32,12 @@ pub(crate) async fn losses(server: &TestServer, ledgers: &mut [Ledger]) -> Vec<S
                     losses.extend(lost_lines(&client, &ledger.id).await);
                 }
             }
-            Err(wrong) => losses.push(wrong),
+            Err(wrong) => {
+                losses.push(wrong);
+                // Told once; the next round begins anew.
+                client.delete(&format!("/v1/projects/{}", ledger.id)).await;
+                ledger.found(None);
+            }
         }
     }
     losses.extend(wrong_containers(server).await);
@@ -192,4 +197,27 @@ async fn open(server: &TestServer) -> SqliteConnection {
         .read_only(true)
         .disable_statement_logging();
     SqliteConnection::connect_with(&options).await.expect("the server's database")
+}
+
+/// Where a project is once it has come to rest, wherever that is. One that failed is
+/// deleted: its next life is another one.
+pub(crate) async fn settle(client: &Client, ledger: &mut Ledger) {
+    ledger.forget_pids();
+    let path = format!("/v1/projects/{}", ledger.id);
+    sandtree_testkit::until(&format!("{path} to come to rest"), async || {
+        let answer = client.get(&path).await;
+        if answer.status == 404 {
+            ledger.found(None);
+            return true;
+        }
+        let shown = answer.json();
+        if shown["phase"] == "failed" {
+            client.delete(&path).await;
+            return false;
+        }
+        let at = phase_of(&shown);
+        ledger.found(at);
+        at.is_some()
+    })
+    .await;
 }

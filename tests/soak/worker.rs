@@ -130,7 +130,7 @@ impl Worker {
                     Came::Done(answer) if answer["stdout"] != "42\n" => {
                         Came::Odd(answer.to_string())
                     }
-                    came => came,
+                    came @ (Came::Done(_) | Came::Nothing | Came::Odd(_)) => came,
                 }
             }
             Act::Process => {
@@ -185,7 +185,7 @@ impl Worker {
         if let Came::Done(_) = came {
             match send(self.client.request(Method::GET, project)).await {
                 Came::Done(shown) => self.ledger.note_pids(&shown),
-                other => return other,
+                other @ (Came::Nothing | Came::Odd(_)) => return other,
             }
         }
         came

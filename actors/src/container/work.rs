@@ -24,6 +24,9 @@ use crate::tree::Operation;
 const STEPS_MAX: usize = 16;
 /// Time that init has after a stop's grace period before the engine kills it.
 const STOP_MARGIN: Duration = Duration::from_secs(2);
+/// Attempts to freeze a sandbox before it counts as failed, and the pause between two.
+const PAUSE_ATTEMPTS: u32 = 5;
+const PAUSE_AGAIN_AFTER: Duration = Duration::from_millis(200);
 /// Containers that ended behind our back are counted within this time.
 const RESTARTS_WINDOW: Duration = Duration::from_secs(600);
 
@@ -213,7 +216,17 @@ impl Work {
     }
 
     async fn pause(&self, row: &Project) -> Answer<Step> {
-        match self.engine(self.context.engine.pause(self.container_id(row)?)).await {
+        let id = self.container_id(row)?;
+        let mut paused = self.engine(self.context.engine.pause(id)).await;
+        for _ in 1..PAUSE_ATTEMPTS {
+            // A sandbox that starts processes at that moment cannot always be frozen.
+            if !matches!(paused, Err(EngineError::Refused(_))) {
+                break;
+            }
+            tokio::time::sleep(PAUSE_AGAIN_AFTER).await;
+            paused = self.engine(self.context.engine.pause(id)).await;
+        }
+        match paused {
             Err(EngineError::Gone) => {
                 self.lost(row, "the sandbox ended before it was paused").await
             }
