@@ -1,20 +1,24 @@
 //! A preview, beside a direct connection to the very same server.
 //!
 //! The sandbox has a network for once, so that its server can be reached without a
-//! preview: over the engine's bridge. Both ways end in the same process.
+//! preview: over the engine's bridge. Both ways end in the same process. Where the engine has
+//! no bridge that works, the same program runs on this machine for the direct way.
 
+use std::process::Stdio;
 use std::time::Duration;
 
 use anyhow::{Context as _, ensure};
 use http_body_util::BodyExt as _;
 use hyper::Method;
 use serde_json::json;
+use tokio::process::Command;
 use tokio::time::{Instant, sleep};
 
 use crate::Bench;
 use crate::http::Http;
 use crate::report::{Row, Verdict};
 use crate::samples::{Samples, median, ms, rate, times};
+use crate::server::Project;
 
 /// Size of the large file.
 const FILE_BYTES: usize = 256 * 1024 * 1024;
@@ -60,34 +64,52 @@ impl Way {
 }
 
 pub(crate) async fn measure(bench: &mut Bench) -> anyhow::Result<()> {
-    let cores = std::thread::available_parallelism().map_or(2, usize::from);
-    let settings = json!({
-        "profile": "default", "network": "bridge", "limits": { "cpu_millis": cores * 1000 },
-    });
-    let project = bench.server.create_with("preview", settings).await?;
+    let (project, has_bridge) = match create(bench, "bridge").await {
+        Ok(project) => (project, true),
+        Err(_) => (create(bench, "none").await?, false),
+    };
     let scratch = bench.server.scratch()?;
     for (name, bytes) in [("large", FILE_BYTES), ("little", 64)] {
         let file = scratch.path().join(name);
         std::fs::write(&file, vec![b'x'; bytes])?;
         bench.server.upload(&format!("/v1/projects/preview/files/{name}"), &file).await?;
     }
-    let argv = ["python3", "-m", "http.server", "8000"];
+    let port = PORT.to_string();
+    let argv = ["python3", "-m", "http.server", &port];
     bench.server.http.put("/v1/projects/preview/process", &json!({ "argv": argv })).await?;
-    let inside = bench.docker.inspect(&project.container).await?;
-    let address = inside["NetworkSettings"]["IPAddress"].as_str().context("no address")?;
+    let (address, _local) = if has_bridge {
+        let inside = bench.docker.inspect(&project.container).await?;
+        let address = inside["NetworkSettings"]["IPAddress"].as_str().context("no address")?;
+        (format!("{address}:{PORT}"), None)
+    } else {
+        let free = std::net::TcpListener::bind("127.0.0.1:0")?.local_addr()?;
+        let mut server = Command::new(argv[0]);
+        server.args(&argv[1..3]).args([&free.port().to_string(), "--bind", "127.0.0.1"]);
+        server.current_dir(scratch.path()).stdout(Stdio::null()).stderr(Stdio::null());
+        (free.to_string(), Some(server.kill_on_drop(true).spawn()?))
+    };
     let prefix = format!("/v1/projects/preview/ports/{PORT}");
     let ours = Way::new(bench.server.address.clone(), prefix);
-    let direct = Way::new(format!("{address}:{PORT}"), String::new());
+    let direct = Way::new(address, String::new());
     let ways = in_turns([ours, direct]).await?;
-    report(bench, &ways);
+    report(bench, &ways, if has_bridge { "direct" } else { "direct, no sandbox" });
     bench.server.delete("preview").await
+}
+
+async fn create(bench: &mut Bench, network: &str) -> anyhow::Result<Project> {
+    let cores = std::thread::available_parallelism().map_or(2, usize::from);
+    let limits = json!({ "cpu_millis": cores * 1000 });
+    let settings = json!({ "profile": "default", "network": network, "limits": limits });
+    bench.server.create_with("preview", settings).await
 }
 
 async fn in_turns(mut ways: [Way; 2]) -> anyhow::Result<[Way; 2]> {
     let until = Instant::now() + LISTEN_MAX;
-    while let Err(why) = ways[0].fetch("little").await {
-        ensure!(Instant::now() < until, "the server in the sandbox does not listen: {why:#}");
-        sleep(Duration::from_millis(50)).await;
+    for way in &ways {
+        while let Err(why) = way.fetch("little").await {
+            ensure!(Instant::now() < until, "the server does not listen: {why:#}");
+            sleep(Duration::from_millis(50)).await;
+        }
     }
     for round in 0..=ROUNDS {
         for way in &mut ways {
@@ -107,14 +129,14 @@ async fn in_turns(mut ways: [Way; 2]) -> anyhow::Result<[Way; 2]> {
     Ok(ways)
 }
 
-fn report(bench: &mut Bench, [ours, direct]: &[Way; 2]) {
+fn report(bench: &mut Bench, [ours, direct]: &[Way; 2], name: &str) {
     let rates = [median(&ours.rates), median(&direct.rates)];
     let share = rates[0] / rates[1];
     bench.report.add(Row {
         what: "preview, bytes per second".into(),
         budget: format!(">= {RATE_MIN} of direct"),
         ours: format!("{:.0} MB/s", rates[0]),
-        beside: format!("direct {:.0} MB/s", rates[1]),
+        beside: format!("{name} {:.0} MB/s", rates[1]),
         ratio: format!("{share:.2} of it"),
         verdict: Verdict::of(share >= RATE_MIN),
     });
@@ -124,7 +146,7 @@ fn report(bench: &mut Bench, [ours, direct]: &[Way; 2]) {
         what: "preview, latency".into(),
         budget: "<= 0.5 ms added".into(),
         ours: times(&ours.times),
-        beside: format!("direct {}", times(&direct.times)),
+        beside: format!("{name} {}", times(&direct.times)),
         ratio: format!("{} / {} added", ms(added), ms(late)),
         verdict: Verdict::of(added <= ADDED_MAX),
     });

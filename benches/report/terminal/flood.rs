@@ -4,6 +4,7 @@
 //! the peers do, which run without a sandbox.
 
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use anyhow::Context as _;
@@ -32,15 +33,51 @@ const ROUND_MAX: Duration = Duration::from_secs(120);
 const OF_SOCAT_MIN: f64 = 0.8;
 /// Most that the server and init together may grow.
 const GROWTH_KIB_MAX: u64 = 16 * 1024;
-/// What the shell writes at the end, and how it is told to: the command line itself,
-/// which is shown as well, must not look like it.
-const END: &[u8] = b"FloodIsOver";
-const END_COMMAND: &str = "echo Flood''IsOver";
+/// Begins what the shell writes at the end of a flood. Its first byte is nowhere in the file,
+/// and a number follows, since a terminal may show what an earlier flood has left.
+const END: &str = "FloodIsOver";
 
 /// What the project of a flood is made with.
 pub(super) fn settings() -> Value {
     let cores = std::thread::available_parallelism().map_or(2, usize::from);
     json!({ "limits": { "cpu_millis": cores * 1000 } })
+}
+
+/// The end of one flood: what is written, and the command that writes it. The command line is
+/// shown as well, and must not look like the end.
+pub(super) struct End {
+    written: String,
+    command: String,
+}
+
+impl End {
+    /// One that no earlier flood had.
+    pub(super) fn new() -> Self {
+        static FLOODS: AtomicUsize = AtomicUsize::new(0);
+        let number = FLOODS.fetch_add(1, Ordering::Relaxed);
+        let (first, rest) = END.split_at(1);
+        Self {
+            written: format!("{END}{number}."),
+            command: format!("echo {first}''{rest}{number}."),
+        }
+    }
+
+    /// How many of its bytes have come, after so many and this piece. Hardly any piece has
+    /// to be looked at closely.
+    fn matched(&self, piece: &[u8], mut matched: usize) -> usize {
+        let end = self.written.as_bytes();
+        if matched == 0 && !piece.contains(&end[0]) {
+            return 0;
+        }
+        for byte in piece {
+            match end.get(matched) {
+                None => break,
+                Some(next) if next == byte => matched += 1,
+                Some(_) => matched = usize::from(*byte == end[0]),
+            }
+        }
+        matched
+    }
 }
 
 /// What one round came to.
@@ -79,7 +116,7 @@ pub(super) async fn measure(
     // The first round is not counted: it reads the file from the disk.
     for round in 0..=ROUNDS {
         let watches = [Watch::begin(bench.server.pid()), Watch::begin(init)];
-        let done = run(&mut ours, "flood").await.context("the project's terminal")?;
+        let done = run(&mut ours, "flood", &End::new()).await.context("the project's terminal")?;
         let grown = watches.map(Watch::end);
         if round > 0 {
             growth = [growth[0].max(grown[0]), growth[1].max(grown[1])];
@@ -88,7 +125,8 @@ pub(super) async fn measure(
         }
         for (peer, tty, rates, growth) in &mut theirs {
             let watch = peer.pid().map(|pid| Watch::begin(u64::from(pid)));
-            let done = run(tty, &file.to_string_lossy()).await.context(peer.kind.name())?;
+            let done =
+                run(tty, &file.to_string_lossy(), &End::new()).await.context(peer.kind.name())?;
             let grown = watch.map_or(0, Watch::end);
             if round > 0 {
                 rates.push(done.rate());
@@ -104,43 +142,27 @@ pub(super) async fn measure(
 }
 
 /// Shows a file in a terminal and counts what comes.
-pub(super) async fn run(tty: &mut Tty, path: &str) -> anyhow::Result<Round> {
+pub(super) async fn run(tty: &mut Tty, path: &str, end: &End) -> anyhow::Result<Round> {
     let began = Instant::now();
-    tty.input(format!("cat {path}; {END_COMMAND}\n").as_bytes()).await?;
-    let round = see(tty, began).await?;
+    tty.input(format!("cat {path}; {}\n", end.command).as_bytes()).await?;
+    let round = see(tty, began, end).await?;
     tty.settle().await?;
     Ok(round)
 }
 
 /// Counts what comes until the end of the file.
-pub(super) async fn see(tty: &mut Tty, began: Instant) -> anyhow::Result<Round> {
+pub(super) async fn see(tty: &mut Tty, began: Instant, end: &End) -> anyhow::Result<Round> {
     let (mut bytes, mut matched) = (0, 0);
     let flowing = async {
-        while matched < END.len() {
+        while matched < end.written.len() {
             let piece = tty.output().await?;
             bytes += piece.len() as u64;
-            matched = match_end(&piece, matched);
+            matched = end.matched(&piece, matched);
         }
         anyhow::Ok(())
     };
     timeout(ROUND_MAX, flowing).await.context("the flood does not end")??;
     Ok(Round { bytes, time: began.elapsed() })
-}
-
-/// How many bytes of the end have come, after so many and this piece. Its first byte is
-/// nowhere else in the file, so hardly any piece is looked at closely.
-fn match_end(piece: &[u8], mut matched: usize) -> usize {
-    if matched == 0 && !piece.contains(&END[0]) {
-        return 0;
-    }
-    for byte in piece {
-        match END.get(matched) {
-            None => break,
-            Some(next) if next == byte => matched += 1,
-            Some(_) => matched = usize::from(*byte == END[0]),
-        }
-    }
-    matched
 }
 
 /// Lines of letters and digits, never the same.

@@ -3,12 +3,14 @@
 //! Two questions: does a viewer that stands still take anything from the others, and what
 //! is left for each when there are so many.
 
+use std::sync::Arc;
+
 use anyhow::Context as _;
 use futures_util::future::try_join_all;
 use tokio::time::Instant;
 
 use super::Tty;
-use super::flood::{self, Round};
+use super::flood::{self, End, Round};
 use crate::Bench;
 use crate::report::{Row, Verdict};
 use crate::samples::median;
@@ -71,11 +73,13 @@ async fn crowd(
         readers.push(tty);
     }
     let Some(mut first) = readers.pop() else { return Ok(0.0) };
-    let others = readers
-        .into_iter()
-        .map(|mut tty| tokio::spawn(async move { flood::see(&mut tty, Instant::now()).await }));
+    let end = Arc::new(End::new());
+    let others = readers.into_iter().map(|mut tty| {
+        let end = Arc::clone(&end);
+        tokio::spawn(async move { flood::see(&mut tty, Instant::now(), &end).await })
+    });
     let others: Vec<_> = others.collect();
-    let mut rounds = vec![flood::run(&mut first, "viewers").await.context("who types")?];
+    let mut rounds = vec![flood::run(&mut first, "viewers", &end).await.context("who types")?];
     let seen: Vec<anyhow::Result<Round>> = try_join_all(others).await?;
     rounds.extend(seen.into_iter().collect::<anyhow::Result<Vec<_>>>()?);
     drop(stalls);
