@@ -123,6 +123,7 @@ fn uid(number: u64) -> ProjectUid {
 fn create(number: u64) -> Write {
     let id = format!("project-{number}").parse().expect("an id");
     Write::Create(Box::new(NewProject {
+        container: None,
         uid: uid(number),
         key: ProjectKey { tenant: "default".parse().expect("a tenant"), id },
         target: Target::Stopped,
