@@ -74,7 +74,10 @@ impl PrivateEngine {
         assert!(self.daemon.is_none(), "the daemon runs already");
         let dir = self.dir.path();
         let log = std::fs::File::options().create(true).append(true).open(dir.join("log"));
-        let daemon = Command::new("dockerd")
+        // A daemon without a bridge removes the one that it finds, which may be another
+        // daemon's: this one finds a network without any.
+        let daemon = Command::new("unshare")
+            .args(["--net", "--", "dockerd"])
             .arg("--config-file")
             .arg(dir.join("daemon.json"))
             .arg("--data-root")
