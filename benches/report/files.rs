@@ -133,7 +133,9 @@ async fn tars(
     shell(dir, "rm -r out").await?;
     settled(dir).await?;
     let watch = Watch::begin(server.pid());
-    let time = server.download(&path, &dir.join("down.tar")).await?;
+    // Without a format it would be compressed.
+    let plain = format!("{path}&format=tar");
+    let time = server.download(&plain, &dir.join("down.tar")).await?;
     let growth = watch.end();
     settled(dir).await?;
     let theirs = shell(dir, "tar -C many -cf out.tar . && sync out.tar").await?;

@@ -39,10 +39,12 @@ impl PieceWriter {
     }
 
     fn send(&mut self) -> io::Result<()> {
-        let piece = self.waiting.split().freeze();
-        if piece.is_empty() {
+        if self.waiting.is_empty() {
             return Ok(());
         }
+        // What is split off would leave no room, and the next piece would grow bit by bit.
+        let fresh = BytesMut::with_capacity(PIECE_BYTES);
+        let piece = std::mem::replace(&mut self.waiting, fresh).freeze();
         match self.runtime.block_on(timeout(STALL_MAX, self.pieces.send(Ok(piece)))) {
             Ok(sent) => sent.map_err(|_| io::ErrorKind::BrokenPipe.into()),
             Err(_) => Err(io::ErrorKind::TimedOut.into()),
