@@ -214,6 +214,11 @@ fn read_notes(dir: &Path) -> io::Result<Vec<Note>> {
     let mut notes = Vec::new();
     for entry in entries.take(NOTES_MAX) {
         let path = entry?.path();
+        if path.extension().is_some() {
+            // Not renamed yet when the server ended: nothing was made of it.
+            forget(&path);
+            continue;
+        }
         match std::fs::read(&path).map(|text| serde_json::from_slice(&text)) {
             Ok(Ok(note)) => notes.push(note),
             Ok(Err(error)) => {

@@ -139,11 +139,13 @@ async fn a_server_without_a_pool_removes_what_an_earlier_one_left() {
     let tree = world.spawn().await;
     until_ready(&tree, 2).await;
     tree.crash().await;
+    let half = world.dir.path().join("pool/half.new");
+    std::fs::write(&half, "{").expect("a note that was being written");
     world.settings.pool_sizes.clear();
     let _tree = world.spawn().await;
     let dirs = || std::fs::read_dir(world.dir.path().join("sandboxes")).expect("a directory");
     let is_clean = || sandboxes(&world).is_empty() && dirs().count() == 0;
-    until("nothing to be left", async || is_clean()).await;
+    until("nothing to be left", async || is_clean() && !half.exists()).await;
 }
 
 #[tokio::test]
