@@ -66,6 +66,9 @@ pub enum Operation {
     Pause,
     /// Be thawed.
     Resume,
+    /// Be stopped and without a container: what was written outside the workspace goes
+    /// with it, and the next start makes a new one.
+    Discard,
     /// Be gone.
     Delete {
         /// Leave the files on disk.

@@ -86,6 +86,7 @@ fn view_request(query: &Query) -> Result<ViewRequest, Problem> {
         cols: size("cols", query.cols.unwrap_or(80))?,
         rows: size("rows", query.rows.unwrap_or(24))?,
         after: after.map_err(|problem| Problem::field("after", problem))?,
+        leave_grace: None,
     })
 }
 
