@@ -27,6 +27,7 @@ use sandtree_model::{Answer, Event, ExitStatus, Fault, Refusal};
 use sandtree_wire::{Job, JobSpec, JobState, Request, Size};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
 
 use crate::context::Context;
 use crate::crash::{self, Point};
@@ -121,6 +122,15 @@ pub(crate) struct Shared {
     input: Mutex<mpsc::Sender<Input>>,
     /// Who is told when the last viewer leaves.
     actor: ActorRef<TerminalMsg>,
+    /// Cancelled when nothing will come any more, not even an end: the project was
+    /// deleted, or the actor died. A viewer may come back then.
+    gone: CancellationToken,
+}
+
+impl Drop for Shell {
+    fn drop(&mut self) {
+        self.shared.gone.cancel();
+    }
 }
 
 /// What a viewer sends to the shell.
@@ -283,6 +293,7 @@ impl State {
             viewers: AtomicUsize::new(0),
             input: Mutex::new(input),
             actor: self.me.clone(),
+            gone: CancellationToken::new(),
         });
         shared.show(Some(size));
         let pump = pump::run(Arc::clone(&shared), link, receiver, self.me.clone());

@@ -15,13 +15,33 @@ pub mod builder;
 pub mod daiv;
 pub mod terminal_server;
 
+use std::fmt::Write as _;
+
+use futures_util::StreamExt as _;
+use rand::TryRngCore as _;
+use serde_json::json;
+use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 use warp::http::StatusCode;
 
 use super::auth::Carriers;
+use super::context::Context;
 use super::errors::{Problem, kinds};
 use super::reply::Response;
 use super::router::Route;
+use super::websocket::{self, Ending, Handshake, Socket};
 use crate::config::dialects::{Dialects, Served};
+
+/// Label of a project: by which dialect it was made.
+const DIALECT: &str = "sandtree.dialect";
+/// Label of a project: for which of its client's users.
+const USER: &str = "sandtree.user";
+
+/// What dialects remember between requests, and nothing that a restart may not forget.
+#[derive(Debug, Default)]
+pub struct State {
+    /// Sessions of the Terminal Server that are being made.
+    pub sessions: terminal_server::Sessions,
+}
 
 /// Whose contract a request follows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -107,7 +127,7 @@ impl Dialect {
         match self {
             Dialect::Native => matches!(path, "/health" | "/ready" | "/openapi.json"),
             Dialect::Builder | Dialect::BharatBuild => false,
-            Dialect::TerminalServer => path == "/api/v1/health",
+            Dialect::TerminalServer => terminal_server::is_open(path),
             Dialect::Daiv => daiv::is_open(path),
         }
     }
@@ -144,12 +164,56 @@ fn is_of_body(name: &warp::http::HeaderName) -> bool {
     *name == CONTENT_TYPE || *name == CONTENT_LENGTH
 }
 
-/// `{"detail": "..."}` with the problem's own status: what frameworks of three of the four
-/// systems answer.
+/// `{"detail": ...}`, as the framework of all four systems answers: a list for what is wrong
+/// with a body, with 422, and a text for anything else, with the problem's own status.
 fn detail(problem: &Problem) -> Response {
-    let status = StatusCode::from_u16(problem.kind().status);
-    let body = serde_json::json!({ "detail": problem.detail() });
-    super::reply::json(status.unwrap_or(StatusCode::INTERNAL_SERVER_ERROR), &body)
+    let kind = problem.kind();
+    let (status, detail) = match kind {
+        kinds::INVALID_FIELD | kinds::MALFORMED_BODY => {
+            let field = problem.at_field();
+            let place = ["body"].into_iter().chain(field).collect::<Vec<_>>();
+            let fault = json!({ "type": "value_error", "loc": place, "msg": problem.detail() });
+            (422, json!([fault]))
+        }
+        kinds::UNKNOWN_ROUTE => (404, json!("Not Found")),
+        kinds::METHOD_NOT_ALLOWED => (405, json!("Method Not Allowed")),
+        _ => (kind.status, json!(problem.detail())),
+    };
+    let status = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    super::reply::json(status, &json!({ "detail": detail }))
+}
+
+/// Accepts a WebSocket and does something with it once it is one.
+fn accept_then<F, W>(context: &Context, handshake: Handshake, work: W) -> Response
+where
+    W: FnOnce(Socket) -> F + Send + 'static,
+    F: Future<Output = ()> + Send + 'static,
+{
+    let (response, upgrading) = handshake.accept();
+    context.tasks.spawn(async move {
+        if let Some(socket) = upgrading.socket().await {
+            work(socket).await;
+        }
+    });
+    response
+}
+
+/// Closes a socket that was accepted only to be told why.
+async fn close_at_once(socket: Socket, code: CloseCode, reason: &str) {
+    let (sink, stream) = socket.split();
+    websocket::finish(sink, stream, Ending::close(code, reason)).await;
+}
+
+/// So many random bytes, in hexadecimal digits.
+fn random_hex(bytes: usize) -> Result<String, Problem> {
+    let mut random = vec![0_u8; bytes];
+    let filled = rand::rngs::OsRng.try_fill_bytes(&mut random);
+    filled.map_err(|error| Problem::internal(&format!("no random bytes: {error}")))?;
+    Ok(random.iter().fold(String::new(), |mut text, byte| {
+        // Writing to a String cannot fail.
+        let _ = write!(text, "{byte:02x}");
+        text
+    }))
 }
 
 #[cfg(test)]

@@ -176,6 +176,12 @@ impl Problem {
         self.0.kind
     }
 
+    /// The field concerned, if there is one.
+    #[must_use]
+    pub fn at_field(&self) -> Option<&str> {
+        self.0.field.as_deref()
+    }
+
     /// What is so in this request.
     #[must_use]
     pub fn detail(&self) -> &str {

@@ -111,7 +111,12 @@ impl Viewer {
         if let Some(item) = self.pending.pop_front() {
             return Some(item);
         }
-        match self.reader.next().await? {
+        let item = tokio::select! {
+            biased;
+            item = self.reader.next() => item?,
+            () = self.shared.gone.cancelled() => return None,
+        };
+        match item {
             FanoutItem::Bytes(bytes) => {
                 self.hold.live().touch();
                 Some(TerminalItem::Bytes(bytes))

@@ -288,6 +288,16 @@ async fn a_shell_that_is_to_go_with_its_viewers_goes_with_the_last() {
 }
 
 #[tokio::test]
+async fn a_viewer_of_a_deleted_project_is_not_left_waiting() {
+    let world = World::new();
+    let tree = world.spawn().await;
+    tree.running("demo").await;
+    let mut viewer = view(&tree).await;
+    tree.operate("demo", Operation::Delete { keep_files: false }).await.expect("a deletion");
+    within(LONG, "the viewer's end", async { while viewer.next().await.is_some() {} }).await;
+}
+
+#[tokio::test]
 async fn two_viewers_see_one_shell() {
     let world = World::new();
     let tree = world.spawn().await;
