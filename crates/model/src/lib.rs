@@ -3,6 +3,7 @@
 //!
 //! Nothing here waits, reads or writes; everything can be tested by calling it.
 
+pub mod command_policy;
 pub mod durations;
 pub mod event;
 pub mod ids;
