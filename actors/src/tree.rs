@@ -517,6 +517,15 @@ impl Tree {
         ]
     }
 
+    /// Asks whether the engine answers.
+    ///
+    /// # Errors
+    ///
+    /// [`Fault::EngineAway`].
+    pub async fn check_engine(&self) -> Answer<()> {
+        self.context().check_engine().await
+    }
+
     /// How many projects have actors.
     #[must_use]
     pub fn live_projects(&self) -> usize {

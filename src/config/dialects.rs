@@ -62,6 +62,8 @@ pub struct BharatBuild {
     pub served: Served,
     /// How commands are checked: `off`, `normal` or `strict`.
     pub validator: Box<str>,
+    /// Longest time of a command whose request names none.
+    pub command_timeout: Duration,
     /// The shape of a list of files: `object` or `array`.
     pub files_format: Box<str>,
     /// Where clients reach this server; empty: as the request came.
@@ -150,6 +152,7 @@ fn bharatbuild(r: &mut Reader) -> BharatBuild {
     BharatBuild {
         served: served(r, "bharatbuild"),
         validator: r.one_of(&key("validator"), &["off", "normal", "strict"]),
+        command_timeout: r.span(&key("command_timeout"), 1..=24 * HOUR),
         files_format: r.one_of(&key("files_format"), &["object", "array"]),
         public_url: r.text(&key("public_url"), url, |text| {
             if text.is_empty() { Ok(()) } else { origin(text).map(drop) }

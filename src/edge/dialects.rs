@@ -21,7 +21,7 @@ use futures_util::StreamExt as _;
 use rand::TryRngCore as _;
 use serde_json::json;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
-use warp::http::StatusCode;
+use warp::http::{Method, StatusCode};
 
 use super::auth::Carriers;
 use super::context::Context;
@@ -130,6 +130,20 @@ impl Dialect {
             Dialect::TerminalServer => terminal_server::is_open(path),
             Dialect::Daiv => daiv::is_open(path),
         }
+    }
+
+    /// Whether pages of every web origin may use what is there, without their keys: the
+    /// previews of one dialect, which are made to be shown by other sites.
+    #[must_use]
+    pub fn is_for_any_origin(self, path: &str) -> bool {
+        self == Dialect::BharatBuild && path.starts_with(bharatbuild::PREVIEW)
+    }
+
+    /// Whether the handler itself says that a key is missing, in a way that only it can: by
+    /// the code that a WebSocket is closed with, or to a browser that asks what it may send.
+    #[must_use]
+    pub fn tells_itself(self, path: &str, method: &Method, is_upgrade: bool) -> bool {
+        self.is_for_any_origin(path) && (is_upgrade || *method == Method::OPTIONS)
     }
 
     /// A response in its words: problems are said as its clients read them.

@@ -18,6 +18,7 @@ use regex::{Regex, RegexBuilder, RegexSet, RegexSetBuilder};
 use super::tables::{ALLOWED, Arguments, BLOCKED, DANGEROUS, FORK_BOMB, HOME, MODERATE, OUTSIDE};
 use super::words::commands;
 use super::{Refused, Risk, Verdict};
+use crate::escapes::without_escapes;
 
 /// Longest command, in characters; what comes after is cut off.
 pub const CHARS_MAX: usize = 10_000;
@@ -66,7 +67,7 @@ impl Validator {
 #[must_use]
 pub fn sanitised(command: &str) -> String {
     let without = command.replace('\0', "");
-    let without = ESCAPES.replace_all(&without, "");
+    let without = without_escapes(&without);
     // One that was cut open by the removal of another is no escape any more.
     let whole = without.chars().filter(|c| *c != '\x1b').take(CHARS_MAX);
     whole.collect::<String>().trim().to_owned()
@@ -151,12 +152,6 @@ static RISKY: LazyLock<Regex> = LazyLock::new(|| {
     let words = format!(r"\b(?:{})\b", MODERATE.join("|"));
     let regex = RegexBuilder::new(&words).case_insensitive(true).build();
     regex.expect("the words of the table are letters")
-});
-
-/// ECMA-48: two characters, or a control sequence with its parameters.
-static ESCAPES: LazyLock<Regex> = LazyLock::new(|| {
-    let regex = Regex::new(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|[@-Z\\-_])");
-    regex.expect("a constant regular expression")
 });
 
 #[cfg(test)]
