@@ -298,6 +298,15 @@ pub fn parse_query<T: DeserializeOwned>(text: &str) -> Result<T, Problem> {
     })
 }
 
+/// Takes a parameter that may be there many times out of a query: its values, and the query
+/// without them.
+#[must_use]
+pub fn take_repeated(name: &str, text: &str) -> (Vec<String>, String) {
+    let (taken, left): (Vec<_>, Vec<_>) = form_pairs(text).partition(|(key, _)| key == name);
+    let left = form_urlencoded::Serializer::new(String::new()).extend_pairs(left).finish();
+    (taken.into_iter().map(|(_, value)| value.into_owned()).collect(), left)
+}
+
 fn form_pairs(text: &str) -> form_urlencoded::Parse<'_> {
     form_urlencoded::parse(text.as_bytes())
 }
@@ -324,6 +333,12 @@ mod tests {
             let problem = parse_query::<Query>(text).unwrap_err();
             assert_eq!(problem.document()["field"], field, "{text}: {problem:?}");
         }
+    }
+
+    #[test]
+    fn a_repeated_parameter_is_taken_out() {
+        let (taken, left) = take_repeated("a", "a=1&b=x%26y&a=2%20&c=");
+        assert_eq!((taken, left.as_str()), (vec!["1".to_owned(), "2 ".into()], "b=x%26y&c="));
     }
 
     #[test]

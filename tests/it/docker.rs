@@ -24,6 +24,8 @@ mod real_program;
 mod restart_and_engine;
 #[path = "docker/sandbox_floor.rs"]
 mod sandbox_floor;
+#[path = "docker/search.rs"]
+mod search;
 #[path = "docker/store_faults.rs"]
 mod store_faults;
 #[path = "docker/survival.rs"]

@@ -30,6 +30,7 @@ mod error;
 mod path;
 mod read;
 mod remove;
+mod search;
 mod staging;
 mod tree;
 mod walk;
@@ -44,6 +45,10 @@ pub use error::{Limit, WorkspaceError};
 pub use path::{BadPath, COMPONENT_BYTES_MAX, COMPONENTS_MAX, PATH_BYTES_MAX, WorkspacePath};
 pub use read::{ListOptions, Listing};
 pub use remove::Recursive;
+pub use search::{
+    Cancel, Case, Glob, MatchedLine, Pattern, PatternSyntax, SearchError, SearchLimits,
+    SearchMatch, SearchOutcome, SearchRequest, SkippedFiles,
+};
 pub use staging::{Precondition, Staged};
 pub use tree::{Tree, TreeEntry, TreeOptions, Usage};
 pub use workspace::{Existing, Owner, Parents, Workspace};
