@@ -66,6 +66,16 @@ impl Reader {
         })
     }
 
+    /// One of a few words; the first is the fallback.
+    pub(super) fn one_of(&mut self, key: &Key, words: &[&'static str]) -> Box<str> {
+        let (last, others) = words.split_last().unwrap_or((&"", &[]));
+        let allowed = format!("{} or {last}", others.join(", "));
+        self.text(key, &allowed, |text| {
+            let known = words.contains(&text);
+            known.then_some(()).ok_or_else(|| format!("{text:?} is not one of them"))
+        })
+    }
+
     /// A number that fits into a `usize`.
     pub(super) fn count(&mut self, key: &Key, range: RangeInclusive<u64>) -> usize {
         usize::try_from(self.number(key, range)).unwrap_or(usize::MAX)

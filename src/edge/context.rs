@@ -18,6 +18,7 @@ use warp::http::{HeaderMap, Method};
 use super::body::{self, Body};
 use super::errors::{Problem, kinds};
 use super::router::Params;
+use crate::config::dialects::Dialects;
 
 /// Media type of JSON bodies.
 pub const JSON: &str = "application/json";
@@ -62,6 +63,8 @@ pub struct EdgeSettings {
     pub allowed_hosts: Vec<Box<str>>,
     /// Web origins, besides the server's own, whose pages may use the API.
     pub allowed_origins: Vec<Box<str>>,
+    /// What the clients of other systems get.
+    pub dialects: Arc<Dialects>,
 }
 
 impl Default for EdgeSettings {
@@ -75,6 +78,7 @@ impl Default for EdgeSettings {
             preview_domain: None,
             allowed_hosts: Vec::new(),
             allowed_origins: Vec::new(),
+            dialects: Arc::default(),
         }
     }
 }

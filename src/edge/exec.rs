@@ -11,6 +11,7 @@
 //! says why.
 
 mod collect;
+pub use collect::Collected;
 pub mod command;
 mod events;
 pub mod text;
@@ -22,7 +23,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
-use sandtree_actors::{Exec, ExecOutput, ExecStdin};
+use sandtree_actors::{Exec, ExecOutput, ExecStdin, Sandbox};
 use sandtree_model::durations::Span;
 use sandtree_model::{Answer, Fault};
 use sandtree_wire::{DATA_BYTES_MAX, ExecSpec, StartError};
@@ -115,18 +116,43 @@ pub async fn run(mut call: Call) -> Answered {
     drop(text);
     let encoding = request.encoding;
     let (spec, stdin) = spec(request)?;
-    let limit = Duration::from_millis(spec.timeout_ms.unwrap_or(0)) + TIMEOUT_GRACE;
     let begun = Instant::now();
-    let mut exec = call.context.tree.sandbox(&key).await?.exec(spec).await?;
-    let feed = feed(exec.take_stdin(), stdin);
+    let sandbox = call.context.tree.sandbox(&key).await?;
     if call.wants_event_stream() {
+        let limit = limit_of(&spec).unwrap_or(TIMEOUT_MAX);
+        let mut exec = sandbox.exec(spec).await?;
+        let feed = feed(exec.take_stdin(), stdin);
         let told = events::tell(exec, feed, begun, limit);
         return Ok(reply::sse(call.context.shutdown.clone(), told));
     }
-    let what = || Fault::TimedOut { what: "the command".into(), limit };
-    let collected = tokio::time::timeout(limit, collect::collect(exec, feed, OUTPUT_BYTES_MAX));
-    let collected = collected.await.map_err(|_| what())??;
+    let collected = run_to_end(&sandbox, spec, stdin, OUTPUT_BYTES_MAX).await?;
     Ok(reply::json(StatusCode::OK, &collected.document(encoding, begun.elapsed())))
+}
+
+/// Runs a command to its end and keeps what it wrote, up to `bytes_max` of each stream.
+/// Dropped, it kills the command's tree.
+///
+/// # Errors
+///
+/// 429 when too many commands run in the sandbox, and faults of the sandbox.
+pub async fn run_to_end(
+    sandbox: &Sandbox,
+    spec: ExecSpec,
+    stdin: Vec<u8>,
+    bytes_max: usize,
+) -> Result<Collected, Problem> {
+    let limit = limit_of(&spec);
+    let mut exec = sandbox.exec(spec).await?;
+    let feed = feed(exec.take_stdin(), stdin);
+    let collected = collect::collect(exec, feed, bytes_max);
+    let Some(limit) = limit else { return Ok(collected.await?) };
+    let what = || Fault::TimedOut { what: "the command".into(), limit };
+    Ok(tokio::time::timeout(limit, collected).await.map_err(|_| what())??)
+}
+
+/// How long we wait for a command; for ever if it has no time-out.
+fn limit_of(spec: &ExecSpec) -> Option<Duration> {
+    spec.timeout_ms.map(|timeout| Duration::from_millis(timeout) + TIMEOUT_GRACE)
 }
 
 /// What a command in flight says; a trait, so that tests can say it.

@@ -399,5 +399,8 @@ fn profile(user: User) -> Profile {
         max_lifetime: Timeout::Never,
         stop_grace: Span::from_secs(1),
         restarts_max: 3,
+        expiry: sandtree_model::profile::Expiry::Stop,
+        stopped_retention: Timeout::Never,
+        stopped_max: 0,
     }
 }
