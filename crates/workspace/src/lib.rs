@@ -23,6 +23,7 @@
 
 mod archive;
 mod change;
+mod changed;
 mod confine;
 mod copy;
 mod entry;
@@ -39,6 +40,7 @@ mod workspace;
 pub use archive::{
     ArchiveError, ArchiveFormat, ArchiveSummary, ExtractOptions, SKIPPED_MAX, SkipReason, Skipped,
 };
+pub use changed::{Changed, ChangedBy, ChangedOptions, Mark};
 pub use copy::{Copied, Limits};
 pub use entry::{Entry, Etag, Kind};
 pub use error::{Limit, WorkspaceError};

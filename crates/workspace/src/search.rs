@@ -28,6 +28,7 @@ use crate::path::WorkspacePath;
 use crate::workspace::Workspace;
 
 pub use glob::Glob;
+pub(crate) use glob::Globs;
 
 /// What to search for, and where.
 #[derive(Clone, Debug)]

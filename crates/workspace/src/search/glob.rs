@@ -104,14 +104,14 @@ fn class(text: &str) -> Option<&str> {
 }
 
 /// Many globs, compiled.
-pub(super) struct Globs {
+pub(crate) struct Globs {
     names: GlobSet,
     paths: GlobSet,
 }
 
 impl Globs {
     /// Compiles them.
-    pub(super) fn compile<'a>(
+    pub(crate) fn compile<'a>(
         globs: impl IntoIterator<Item = &'a Glob>,
         case: Case,
     ) -> Result<Self, SearchError> {
@@ -134,12 +134,12 @@ impl Globs {
     }
 
     /// There are none.
-    pub(super) fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.names.is_empty() && self.paths.is_empty()
     }
 
     /// One of them matches.
-    pub(super) fn matches(&self, name: &[u8], path: &[u8]) -> bool {
+    pub(crate) fn matches(&self, name: &[u8], path: &[u8]) -> bool {
         let is_match = |set: &GlobSet, text| {
             !set.is_empty() && set.is_match(Path::new(OsStr::from_bytes(text)))
         };

@@ -13,9 +13,8 @@ use rustix::io::Errno;
 
 use super::content::{self, Reader};
 use super::found::Found;
-use super::glob::Globs;
 use super::queue::Queue;
-use super::{Cancel, MatchedLine, SearchError, SearchLimits, SearchOutcome, SearchRequest};
+use super::{Cancel, Globs, MatchedLine, SearchError, SearchLimits, SearchOutcome, SearchRequest};
 use crate::confine::{self, DIRECTORY, Links, open_child, stat_child};
 use crate::entry::{self, Kind};
 use crate::error::WorkspaceError;
