@@ -19,6 +19,7 @@ use super::body::{self, Body};
 use super::errors::{Problem, kinds};
 use super::router::Params;
 use crate::config::dialects::Dialects;
+use crate::config::run::Run;
 
 /// Media type of JSON bodies.
 pub const JSON: &str = "application/json";
@@ -63,6 +64,8 @@ pub struct EdgeSettings {
     pub allowed_hosts: Vec<Box<str>>,
     /// Web origins, besides the server's own, whose pages may use the API.
     pub allowed_origins: Vec<Box<str>>,
+    /// Bounds and languages of one-shot runs.
+    pub run: Arc<Run>,
     /// What the clients of other systems get.
     pub dialects: Arc<Dialects>,
 }
@@ -78,6 +81,7 @@ impl Default for EdgeSettings {
             preview_domain: None,
             allowed_hosts: Vec::new(),
             allowed_origins: Vec::new(),
+            run: Arc::default(),
             dialects: Arc::default(),
         }
     }

@@ -56,6 +56,15 @@ impl Glob {
         Self { text: text.to_owned(), of: Of::Path, is_extended: false }
     }
 
+    /// Whether they can be compiled.
+    ///
+    /// # Errors
+    ///
+    /// [`SearchError::Glob`], naming the first that cannot.
+    pub fn check(globs: &[Glob]) -> Result<(), SearchError> {
+        Globs::compile(globs, Case::Sensitive).map(drop)
+    }
+
     fn compile(&self, case: Case) -> Result<globset::Glob, SearchError> {
         GlobBuilder::new(&self.prepared())
             .literal_separator(true)
