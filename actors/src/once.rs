@@ -95,7 +95,7 @@ impl Context {
     /// Removes the note of a project that is gone, if it has one.
     pub(crate) async fn forget_once(&self, uid: &ProjectUid) {
         let note = self.once_note(uid);
-        let forgotten = on_disk(move || Ok(forget(&note))).await;
+        let forgotten = on_disk(move || forget(&note)).await;
         if let Err(failure) = forgotten {
             tracing::warn!(%failure, "a note could not be removed; the next start does it");
         }
@@ -121,7 +121,7 @@ pub(crate) async fn sweep(tree: &Tree) -> Answer<usize> {
             on_disk(move || fs::rename(note, fresh)).await?;
             clear_up(tree, &by, Made::Once(row.key, uid));
         } else {
-            on_disk(move || Ok(forget(&note))).await?;
+            on_disk(move || forget(&note)).await?;
         }
     }
     Ok(count)
@@ -155,12 +155,10 @@ fn write_down(note: &Path) -> io::Result<()> {
     File::open(dir)?.sync_all()
 }
 
-fn forget(note: &Path) {
+fn forget(note: &Path) -> io::Result<()> {
     match fs::remove_file(note) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => {
-            tracing::warn!(%error, "a note could not be removed; the next start does it");
-        }
-        Ok(()) | Err(_) => {}
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        outcome => outcome,
     }
 }
 
@@ -179,7 +177,7 @@ mod tests {
         let left = left_behind(&dir.path().join("once"), "1").unwrap();
         assert_eq!(left.len(), 1);
         assert_eq!(left[0].0.as_str(), uid("b"));
-        forget(&left[0].1);
+        forget(&left[0].1).unwrap();
         assert!(left_behind(&dir.path().join("once"), "1").unwrap().is_empty());
     }
 }
