@@ -6,6 +6,7 @@
 pub mod dialects;
 mod layers;
 mod reader;
+pub mod run;
 pub mod sections;
 mod show;
 
@@ -21,11 +22,13 @@ use crate::edge::context::EdgeSettings;
 use dialects::Dialects;
 use layers::{Key, Leaf, Leaves, Source};
 use reader::Reader;
+use run::Run;
 pub use sections::{Docker, Log, Pool, Secret, Server, Store, StorePlace, Tree};
 
 /// The defaults, which are also the documentation of every key.
-const BUILT_IN: [&str; 5] = [
+const BUILT_IN: [&str; 6] = [
     include_str!("../config/default.toml"),
+    include_str!("../config/run.toml"),
     include_str!("../config/dialects/builder.toml"),
     include_str!("../config/dialects/bharatbuild.toml"),
     include_str!("../config/dialects/terminal_server.toml"),
@@ -52,6 +55,8 @@ pub struct Config {
     pub tree: Tree,
     /// `[pool]`.
     pub pool: Pool,
+    /// `[run]`.
+    pub run: Arc<Run>,
     /// `[dialects]`.
     pub dialects: Arc<Dialects>,
     /// `[log]`.
@@ -170,7 +175,16 @@ impl Config {
             let problem = format!("is of no profile; there are {known}");
             r.fault(&Key::of(["pool", "sizes", name]), problem);
         }
+        let run = run::run(r);
+        for (name, language) in &run.languages {
+            if !profiles.contains_key(&language.profile) {
+                let known = profiles.keys().map(|name| &**name).collect::<Vec<_>>().join(", ");
+                let problem = format!("is no profile; there are {known}");
+                r.fault(&Key::of(["run", "languages", name, "profile"]), problem);
+            }
+        }
         Self {
+            run: run.into(),
             store: sections::store(r, &server.data_dir),
             server,
             admin_key,
@@ -215,6 +229,7 @@ impl Config {
             preview_domain: server.preview_domain,
             allowed_hosts: server.allowed_hosts,
             allowed_origins: server.allowed_origins,
+            run: Arc::clone(&self.run),
             dialects: Arc::clone(&self.dialects),
         }
     }

@@ -35,6 +35,8 @@ pub mod process;
 pub mod projects;
 pub mod reply;
 pub mod router;
+pub mod run;
+pub mod search;
 pub mod stats;
 pub mod terminal;
 #[cfg(test)]
@@ -86,7 +88,10 @@ pub fn table() -> Vec<Route> {
         at("/v1/projects/{id}/files:copy",        [post(files::copy)]),
         at("/v1/projects/{id}/files:batch",       [post(files::batch)]),
         at("/v1/projects/{id}/tree",              [get(files::tree)]),
+        at("/v1/projects/{id}/search",            [get(search::find)]),
         at("/v1/projects/{id}/archive",           [get(archive::download), put(archive::upload)]),
+
+        at("/v1/run",                             [post(run::run)]),
 
         at("/v1/projects/{id}/ports/{port}",          [any(preview::without_slash)]),
         at("/v1/projects/{id}/ports/{port}/{path..}", [any(preview::by_path)]),

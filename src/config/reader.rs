@@ -151,6 +151,11 @@ impl Reader {
         })
     }
 
+    /// The names of the sections in a section.
+    pub(super) fn below(&self, parent: &Key) -> std::collections::BTreeSet<Box<str>> {
+        self.leaves.0.keys().filter_map(|key| key.section_below(parent)).map(Into::into).collect()
+    }
+
     /// Texts under names that the user chooses.
     pub(super) fn texts(
         &mut self,

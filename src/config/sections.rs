@@ -18,8 +18,8 @@ use crate::store::postgres::PostgresConfig;
 /// File of the store in the data directory, unless the configuration names another.
 const STORE_FILE: &str = "sandtree.db";
 
-const KIB: u64 = 1024;
-const MIB: u64 = 1024 * KIB;
+pub(super) const KIB: u64 = 1024;
+pub(super) const MIB: u64 = 1024 * KIB;
 const GIB: u64 = 1024 * MIB;
 const TIB: u64 = 1024 * GIB;
 pub(super) const MINUTE: u64 = 60;

@@ -182,9 +182,10 @@ fn the_built_in_files_explain_every_key_as_it_is_checked() {
     }
 }
 
-/// What these say is explained in the profile "default".
+/// What these say is explained in the profile "default", or in the first language.
 fn is_of_other_profile(section: &str) -> bool {
-    section.starts_with("profiles.") && !section.starts_with("profiles.default")
+    let is_other = |of: &str, first: &str| section.starts_with(of) && !section.starts_with(first);
+    is_other("profiles.", "profiles.default") || is_other("run.languages.", "run.languages.python")
 }
 
 fn explain(text: &str, known: &BTreeMap<Key, String>, explained: &mut BTreeSet<Key>) {

@@ -12,6 +12,7 @@
 
 mod collect;
 pub use collect::Collected;
+pub(super) use collect::Document;
 pub mod command;
 mod events;
 pub mod text;
@@ -28,6 +29,7 @@ use sandtree_model::durations::Span;
 use sandtree_model::{Answer, Fault};
 use sandtree_wire::{DATA_BYTES_MAX, ExecSpec, StartError};
 use serde::Deserialize;
+use tokio::sync::mpsc;
 use tokio::time::Instant;
 use warp::http::StatusCode;
 
@@ -35,7 +37,7 @@ use super::body;
 use super::context::{Call, JSON};
 use super::errors::Problem;
 use super::object::Object;
-use super::reply::{self, Answered};
+use super::reply::{self, Answered, SseEvent};
 use command::Command;
 
 /// Time that a command gets when the request names none.
@@ -148,6 +150,24 @@ pub async fn run_to_end(
     let Some(limit) = limit else { return Ok(collected.await?) };
     let what = || Fault::TimedOut { what: "the command".into(), limit };
     Ok(tokio::time::timeout(limit, collected).await.map_err(|_| what())??)
+}
+
+/// Runs a command to its end and tells what it says as it says it; answers its exit code, and
+/// whether its time was over. Who does not take events makes the command wait. Dropped, it
+/// kills the command's tree.
+///
+/// # Errors
+///
+/// 429 when too many commands run in the sandbox, and faults of the sandbox.
+pub async fn tell_to_end(
+    sandbox: &Sandbox,
+    spec: ExecSpec,
+    events: &mpsc::Sender<SseEvent>,
+) -> Result<(i32, bool), Problem> {
+    let limit = limit_of(&spec).unwrap_or(TIMEOUT_MAX);
+    let mut exec = sandbox.exec(spec).await?;
+    let feed = feed(exec.take_stdin(), Vec::new());
+    events::forward(exec, feed, limit, events).await
 }
 
 /// How long we wait for a command; for ever if it has no time-out.

@@ -31,7 +31,7 @@ struct Kept {
 
 /// The answer to a request without events.
 #[derive(Debug, Serialize)]
-pub(super) struct Document {
+pub(in crate::edge) struct Document {
     stdout: String,
     stderr: String,
     exit_code: i32,
@@ -95,6 +95,17 @@ impl Collected {
     #[must_use]
     pub fn into_texts(self) -> (String, String) {
         (self.stdout.text(Encoding::Utf8), self.stderr.text(Encoding::Utf8))
+    }
+
+    /// Bytes that were kept of both streams.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        self.stdout.bytes.len() + self.stderr.bytes.len()
+    }
+
+    /// As JSON, with the output as text.
+    pub(in crate::edge) fn text_document(self, took: Duration) -> Document {
+        self.document(Encoding::Utf8, took)
     }
 
     /// As JSON.
