@@ -29,7 +29,7 @@ use crate::live::{Busy, Hold, Live, LiveLimits};
 use crate::log::LogReader;
 use crate::pool::Claimed;
 use crate::ports::{Clock, Engine, Filter, Store, StoreError, Write, Written};
-use crate::process::ProcessMsg;
+use crate::process::{ProcessMsg, Running};
 use crate::project::{self, ProjectActor, ProjectMsg};
 use crate::request::{CreateRequest, PatchRequest, check_env, check_labels, check_limits};
 use crate::root::{RootActor, RootMsg};
@@ -439,10 +439,31 @@ impl Tree {
         key: &ProjectKey,
         spec: ProcessSpec,
     ) -> Answer<(ProcessView, bool)> {
+        self.run_process(key, spec, Running::Replace).await
+    }
+
+    /// Starts the project's process if none runs, whatever its spec.
+    ///
+    /// # Errors
+    ///
+    /// As [`Tree::put_process`], and [`Refusal::Exists`] when one runs.
+    pub async fn start_process(&self, key: &ProjectKey, spec: ProcessSpec) -> Answer<ProcessView> {
+        Ok(self.run_process(key, spec, Running::Keep).await?.0)
+    }
+
+    async fn run_process(
+        &self,
+        key: &ProjectKey,
+        spec: ProcessSpec,
+        running: Running,
+    ) -> Answer<(ProcessView, bool)> {
         let admitted = self.admit(key).await?;
         let spec = Box::new(spec);
         self.lease(&admitted).await?;
-        self.ask_project(&admitted, |reply| ProjectMsg::Process(ProcessMsg::Put(spec, reply))).await
+        self.ask_project(&admitted, |reply| {
+            ProjectMsg::Process(ProcessMsg::Put(spec, running, reply))
+        })
+        .await
     }
 
     /// Ends the project's process: TERM, then KILL after its grace period.
