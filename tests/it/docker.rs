@@ -22,6 +22,8 @@ mod races;
 mod real_program;
 #[path = "docker/restart_and_engine.rs"]
 mod restart_and_engine;
+#[path = "docker/sandbox_deaths.rs"]
+mod sandbox_deaths;
 #[path = "docker/sandbox_floor.rs"]
 mod sandbox_floor;
 #[path = "docker/store_faults.rs"]

@@ -56,7 +56,7 @@ pub(super) struct Change {
 /// Whether settling has to go on.
 #[must_use]
 enum Step {
-    /// The phase has changed.
+    /// The phase has changed, or what is below it.
     Moved,
     /// The project is where it was asked to be, or cannot get there.
     AtEnd,
@@ -176,7 +176,8 @@ impl Work {
                     self.bring_up_link(row, link, false).await?;
                     Ok(Step::AtEnd)
                 }
-                None => self.lost(row, "the sandbox ended behind our back").await,
+                // It ended, or was frozen, while we waited: the next look tells which.
+                None => Ok(Step::Moved),
             },
             Some((ContainerState::Paused, _)) => {
                 let change = Change {
