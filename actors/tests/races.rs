@@ -12,12 +12,23 @@
 //! moment comes first may differ from run to run of a seed.
 //! `SANDTREE_RACES_CASES` sets how many each of the four tests runs.
 
+#[path = "races/acts.rs"]
+mod acts;
 #[path = "races/case.rs"]
 mod case;
+#[path = "it/ground.rs"]
+#[expect(dead_code, reason = "shared with `it`, which uses all of it")]
+mod ground;
 #[path = "races/model.rs"]
 mod model;
+#[path = "races/rest.rs"]
+mod rest;
 #[path = "races/run.rs"]
 mod run;
+#[path = "races/trace.rs"]
+mod trace;
+#[path = "races/world.rs"]
+mod world;
 
 use proptest::strategy::{Strategy as _, ValueTree as _};
 use proptest::test_runner::{Config, RngAlgorithm, TestCaseError, TestError, TestRng, TestRunner};
@@ -52,7 +63,7 @@ fn runner(seed: u64) -> TestRunner {
 fn one(seed: u64) {
     let mut runner = runner(seed);
     let outcome = runner.run(&case::cases(), |case| {
-        run::run(&case).map_err(|why| TestCaseError::fail(format!("{why}\n{}", run::log())))
+        run::run(&case).map_err(|why| TestCaseError::fail(format!("{why}\n{}", trace::text())))
     });
     match outcome {
         Ok(()) => {}
