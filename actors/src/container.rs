@@ -35,7 +35,7 @@ use crate::project::ProjectMsg;
 use crate::tasks::survive;
 use crate::tree::Operation;
 use work::Work;
-pub(crate) use work::{engine_fault, on_disk};
+pub(crate) use work::engine_fault;
 
 /// Pause before the first attempt to settle again; doubles up to the last.
 const RETRY_AFTER: Duration = Duration::from_millis(500);

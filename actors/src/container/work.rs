@@ -15,6 +15,7 @@ use tokio_util::sync::CancellationToken;
 use super::{ContainerMsg, target_of};
 use crate::context::Context;
 use crate::crash::{self, Point};
+use crate::disk::on_disk;
 use crate::home::Home;
 use crate::live::Live;
 use crate::ports::{ContainerState, EngineError, MoveWrite, Seen, Write, Written};
@@ -429,13 +430,4 @@ pub(crate) fn engine_fault(error: EngineError) -> Fault {
         EngineError::Gone => Fault::Engine("the container is gone or not running".into()),
         EngineError::Refused(why) => Fault::Engine(why),
     }
-}
-
-/// Runs what blocks on the disk where blocking is allowed.
-pub(crate) async fn on_disk<T: Send + 'static>(
-    work: impl FnOnce() -> std::io::Result<T> + Send + 'static,
-) -> Answer<T> {
-    let done = tokio::task::spawn_blocking(work).await;
-    let done = done.map_err(|error| Fault::Internal(error.to_string().into()))?;
-    Ok(done.map_err(|error| Fault::Disk(error.to_string().into()))?)
 }

@@ -1,5 +1,7 @@
 //! Runs a case on a real tree.
 
+use sandtree_actors::ports::Clock as _;
+
 use crate::case::Case;
 use crate::model::{At, may_end_later};
 use crate::rest::{Outcome, REST_WITHIN};
@@ -17,10 +19,12 @@ pub(crate) fn run(case: &Case) -> Outcome<()> {
         let mut acts = runtime.block_on(world.play(&tree, round));
         runtime.block_on(answers(&mut acts))?;
         if round.crash_after_ms.is_some() {
+            let now = runtime.block_on(async { world.clock.now() });
             drop(tree);
             // All its tasks are gone with their runtime, at whatever they waited for.
             drop(runtime);
             runtime = paused();
+            runtime.block_on(async { world.clock.go_on_from(now) });
             world.engine.move_to(runtime.handle());
             world.end_faults();
             tree = runtime.block_on(world.spawn());
@@ -32,6 +36,7 @@ pub(crate) fn run(case: &Case) -> Outcome<()> {
         at = runtime.block_on(rest)?;
         process_may_end = may_end_later(process_may_end, &known, at);
     }
+    runtime.block_on(world.tell());
     Ok(())
 }
 

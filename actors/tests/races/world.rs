@@ -1,18 +1,17 @@
 //! What a case plays in: a tree with paused time, and what outlives it.
 
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use sandtree_actors::ports::EngineError;
+use sandtree_actors::ports::{Clock, EngineError};
 use sandtree_actors::{Tree, TreeSettings};
 use sandtree_model::{Phase, Project};
-use sandtree_testkit::{
-    FakeEngine, FakeInit, FaultPlan, MemoryStore, StorePlan, TestClock, Trouble,
-};
+use sandtree_testkit::{FakeEngine, FakeInit, FaultPlan, MemoryStore, StorePlan, Trouble};
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
 use tokio::task::JoinHandle;
+use tokio::time::Instant;
 
 use crate::acts::perform;
 use crate::case::{Act, EngineFault, Round, What};
@@ -20,6 +19,8 @@ use crate::ground::settings;
 use crate::model::Answered;
 use crate::trace::note;
 
+/// When every case begins.
+const BEGAN_AT_US: u64 = 1_800_000_000_000_000;
 /// In memory, where fsync costs nothing.
 const FAST_DIR: &str = "/dev/shm";
 
@@ -28,6 +29,30 @@ pub(crate) fn paused() -> Runtime {
     let mut builder = tokio::runtime::Builder::new_current_thread();
     let builder = builder.enable_all().start_paused(true).max_blocking_threads(1);
     builder.build().expect("a runtime for the tree")
+}
+
+/// The time of a runtime whose clock is paused, from one runtime to the next.
+#[derive(Debug)]
+pub(crate) struct PausedClock(Mutex<(u64, Instant)>);
+
+impl Default for PausedClock {
+    fn default() -> Self {
+        Self(Mutex::new((BEGAN_AT_US, Instant::now())))
+    }
+}
+
+impl PausedClock {
+    /// Goes on from a time of another runtime, in this one.
+    pub(crate) fn go_on_from(&self, at: u64) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = (at, Instant::now());
+    }
+}
+
+impl Clock for PausedClock {
+    fn now(&self) -> u64 {
+        let (at, since) = *self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        at + u64::try_from(since.elapsed().as_micros()).expect("a case is short")
+    }
 }
 
 /// An act that was begun, and its answer once it is there.
@@ -42,7 +67,7 @@ pub(crate) struct World {
     _dir: TempDir,
     pub(crate) engine: FakeEngine,
     pub(crate) store: MemoryStore,
-    clock: TestClock,
+    pub(crate) clock: Arc<PausedClock>,
     pub(crate) settings: TreeSettings,
 }
 
@@ -56,14 +81,14 @@ impl World {
             _dir: dir,
             engine: FakeEngine::new(FaultPlan::none()),
             store: MemoryStore::default(),
-            clock: TestClock::default(),
+            clock: Arc::default(),
             settings,
         }
     }
 
     pub(crate) async fn spawn(&self) -> Tree {
         let (engine, store) = (Arc::new(self.engine.clone()), Arc::new(self.store.clone()));
-        let tree = Tree::spawn(self.settings.clone(), engine, store, Arc::new(self.clock.clone()));
+        let tree = Tree::spawn(self.settings.clone(), engine, store, self.clock.clone());
         tree.await.expect("a tree that can be spawned")
     }
 
@@ -72,7 +97,7 @@ impl World {
         self.plan(round);
         let mut acts: Vec<_> = round.acts.iter().collect();
         acts.sort_by_key(|timed| timed.at_ms);
-        let began = tokio::time::Instant::now();
+        let began = Instant::now();
         let ends = round.crash_after_ms.map(|ms| began + Duration::from_millis(ms.into()));
         let mut begun = Vec::new();
         for timed in acts {
