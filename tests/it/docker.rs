@@ -4,6 +4,8 @@
 mod bad_input;
 #[path = "docker/engine_faults.rs"]
 mod engine_faults;
+#[path = "docker/full_disk.rs"]
+mod full_disk;
 #[path = "docker/hostile_files.rs"]
 mod hostile_files;
 #[path = "docker/hostile_wire.rs"]
