@@ -239,8 +239,10 @@ impl State {
         let base = record.epoch;
         if record.ended.is_none() && !is_fresh {
             // Recorded, but a crash came before init was asked.
+            self.show(ProcessState::Starting, None);
             self.queue.push_back(Change::Start(Box::new(record), base));
         } else if record.spec.restart == RestartPolicy::OnFailure {
+            self.show(ProcessState::Starting, None);
             let restarts = record.restarts + 1;
             let next = Box::new(self.next_start(record, restarts));
             self.queue.push_back(Change::Start(next, base));

@@ -15,6 +15,7 @@ use tokio_util::sync::CancellationToken;
 use super::{ContainerMsg, target_of};
 use crate::context::Context;
 use crate::crash::{self, Point};
+use crate::disk::on_disk;
 use crate::home::Home;
 use crate::live::Live;
 use crate::ports::{ContainerState, EngineError, MoveWrite, Seen, Write, Written};
@@ -56,7 +57,7 @@ pub(super) struct Change {
 /// Whether settling has to go on.
 #[must_use]
 enum Step {
-    /// The phase has changed.
+    /// The phase has changed, or what is below it.
     Moved,
     /// The project is where it was asked to be, or cannot get there.
     AtEnd,
@@ -199,7 +200,8 @@ impl Work {
                     self.bring_up_link(row, link, false).await?;
                     Ok(Step::AtEnd)
                 }
-                None => self.lost(row, "the sandbox ended behind our back").await,
+                // It ended, or was frozen, while we waited: the next look tells which.
+                None => Ok(Step::Moved),
             },
             Some((ContainerState::Paused, _)) => {
                 let change = Change {
@@ -451,13 +453,4 @@ pub(crate) fn engine_fault(error: EngineError) -> Fault {
         EngineError::Gone => Fault::Engine("the container is gone or not running".into()),
         EngineError::Refused(why) => Fault::Engine(why),
     }
-}
-
-/// Runs what blocks on the disk where blocking is allowed.
-pub(crate) async fn on_disk<T: Send + 'static>(
-    work: impl FnOnce() -> std::io::Result<T> + Send + 'static,
-) -> Answer<T> {
-    let done = tokio::task::spawn_blocking(work).await;
-    let done = done.map_err(|error| Fault::Internal(error.to_string().into()))?;
-    Ok(done.map_err(|error| Fault::Disk(error.to_string().into()))?)
 }

@@ -129,8 +129,12 @@ impl Task {
     }
 
     /// Starts under a record, unless somebody stopped or replaced the start with
-    /// the epoch `base` meanwhile.
+    /// the epoch `base` meanwhile, or that one runs after all: a later link has found
+    /// that it was never asked for, while this one waited for the store.
     async fn start_again(&self, record: ProcessRecord, base: u64) -> Answer<()> {
+        if self.view().is_some_and(|view| view.state == ProcessState::Running) {
+            return Ok(());
+        }
         let now = self.live.row().process.clone();
         let is_due = now.is_some_and(|now| {
             now.epoch == base && now.wanted && (record.epoch != base || now.ended.is_none())

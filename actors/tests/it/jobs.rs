@@ -203,6 +203,19 @@ async fn there_is_one_process_and_another_spec_replaces_it() {
 }
 
 #[tokio::test]
+async fn a_stop_that_found_no_process_is_in_nobodys_way() {
+    let world = World::new();
+    let tree = world.spawn().await;
+    tree.stopped("demo").await;
+    let none = tree.call(|tree| async move { tree.stop_process(&key("demo")).await }).await;
+    assert!(matches!(none, Err(Failure::Refused(Refusal::NotFound { .. }))), "{none:?}");
+    tree.operate("demo", Operation::Start).await.expect("a start");
+    let spec = process(&["serve"], RestartPolicy::Never);
+    let put = tree.call(|tree| async move { tree.put_process(&key("demo"), spec).await }).await;
+    assert_eq!(put.expect("a process").0.state, ProcessState::Running);
+}
+
+#[tokio::test]
 async fn a_process_that_fails_is_started_again_if_that_was_asked_for() {
     let world = World::new();
     let tree = world.spawn().await;
