@@ -149,6 +149,8 @@ pub struct Idempotency {
 /// container take effect at its next start.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ProjectPatch {
+    /// Replaces the image.
+    pub image: Option<Box<str>>,
     /// Replaces the environment.
     pub env: Option<Texts>,
     /// Replaces the labels.

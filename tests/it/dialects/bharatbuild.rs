@@ -6,6 +6,8 @@ mod create;
 mod exec;
 #[path = "bharatbuild/files.rs"]
 mod files;
+#[path = "bharatbuild/hook.rs"]
+mod hook;
 #[path = "bharatbuild/lifecycle.rs"]
 mod lifecycle;
 #[path = "bharatbuild/preview.rs"]

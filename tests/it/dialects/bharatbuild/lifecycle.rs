@@ -63,9 +63,12 @@ async fn a_delete_keeps_the_files_for_the_next_create_unless_told_otherwise() {
     );
 
     // It gets what the new body says, and finds its files.
-    let again = bharat.post("create", &json!({ "memory_limit": "256m" })).await.expect(200).json();
+    let body = json!({ "project_type": "python", "memory_limit": "256m" });
+    let again = bharat.post("create", &body).await.expect(200).json();
     assert_eq!((&again["status"], &again["memory_limit"]), (&json!("running"), &json!("256m")));
     assert_eq!(data(&bharat.exec("cat a").await, "stdout"), ["kept"]);
+    let native = Project::existing(&bharat.client, "p").show().await;
+    assert_eq!(native["image"], "python:3.11-slim");
 
     let deleted = bharat.delete("?delete_files=true").await.expect(200).json();
     assert_eq!(deleted["files_deleted"], true);
