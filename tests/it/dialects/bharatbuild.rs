@@ -8,6 +8,8 @@ mod exec;
 mod files;
 #[path = "bharatbuild/hook.rs"]
 mod hook;
+#[path = "bharatbuild/images.rs"]
+mod images;
 #[path = "bharatbuild/lifecycle.rs"]
 mod lifecycle;
 #[path = "bharatbuild/preview.rs"]

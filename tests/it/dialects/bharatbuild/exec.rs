@@ -179,6 +179,15 @@ async fn a_client_that_goes_away_takes_its_command_along() {
 }
 
 #[tokio::test]
+async fn what_a_command_left_behind_lives_on() {
+    let bharat = Bharat::running("p").await;
+    let events = bharat.exec("sleep 3035 > log 2>&1 & echo started").await;
+    assert_eq!(data(&events, "stdout"), ["started"]);
+    let events = bharat.exec("ps -ef | grep -c '[s]leep 3035'").await;
+    assert_eq!(data(&events, "stdout"), ["1"]);
+}
+
+#[tokio::test]
 async fn a_container_that_is_stopped_or_frozen_runs_for_a_command() {
     let bharat = Bharat::running("p").await;
     let _ = bharat.post_empty("stop").await.expect(200);

@@ -1,7 +1,7 @@
 //! Ports, statistics, status, stop, restart, delete, and who may ask.
 
 use hyper::Method;
-use sandtree_testkit::EngineProxy;
+use sandtree_testkit::{EngineProxy, until};
 use serde_json::json;
 
 use super::{Bharat, data, setup};
@@ -110,6 +110,19 @@ async fn without_docker_the_answer_is_503_and_names_it() {
         let answer = answer.expect(503).json();
         assert!(answer["detail"].as_str().unwrap().contains("Docker"), "{answer}");
     }
+}
+
+#[tokio::test]
+async fn a_container_whose_time_is_over_says_so_until_it_is_swept_away() {
+    let server = setup().start().await;
+    let bharat = Bharat { client: server.client(), server, id: "p".to_owned() };
+    let body = json!({ "config": { "max_lifetime": 1 } });
+    let _ = bharat.post("create", &body).await.expect(200);
+    until("the container to be expired", async || {
+        let status = bharat.get("status").await;
+        status.status == 404 || status.expect(200).json()["is_expired"] == true
+    })
+    .await;
 }
 
 #[tokio::test]
