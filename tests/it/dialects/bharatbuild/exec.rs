@@ -132,7 +132,7 @@ async fn commands_for_nobody_are_told_in_the_stream() {
         json!({ "command": 3 }),
         json!({ "command": "ls", "timeout": -1 }),
         json!({ "command": "ls", "timeout": 86_401 }),
-        json!({ "command": "ls", "tty": true }),
+        json!({ "command": "ls", "tty": "yes" }),
     ] {
         let answer = client.post(path, &body).await.expect(422).json();
         assert!(answer["detail"].is_string(), "{body}: {answer}");
@@ -173,6 +173,24 @@ async fn a_client_that_goes_away_takes_its_command_along() {
     drop(lines);
     until("the command to be gone", async || {
         let events = bharat.exec("ps -ef | grep -c '[s]leep 3034'").await;
+        data(&events, "stdout") == ["0"]
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_command_sees_a_terminal_if_it_is_asked_for() {
+    let bharat = Bharat::running("p").await;
+    let command = "test -t 1 && echo terminal; echo oops >&2; exit 3";
+    let events = bharat.events("exec", &json!({ "command": command, "tty": true })).await;
+    assert_eq!(data(&events, "stdout"), ["terminal", "oops"], "{events:?}");
+    assert_eq!(events[events.len() - 2]["data"], 3);
+    assert_eq!(data(&bharat.exec(command).await, "stdout"), [""; 0]);
+    let sleep = json!({ "command": "sleep 3036", "tty": true, "timeout": 1 });
+    let events = bharat.events("exec", &sleep).await;
+    assert_eq!(data(&events, "error"), ["Command timed out after 1s"]);
+    until("the command to be gone", async || {
+        let events = bharat.exec("ps -ef | grep -c '[s]leep 3036'").await;
         data(&events, "stdout") == ["0"]
     })
     .await;
