@@ -179,6 +179,16 @@ async fn a_client_that_goes_away_takes_its_command_along() {
 }
 
 #[tokio::test]
+async fn output_of_any_kind_and_amount_is_told() {
+    let bharat = Bharat::running("p").await;
+    let events = bharat.exec(r"printf '\377\300 odd\n\r\n\033[31mred\033[0m\n'").await;
+    assert_eq!(data(&events, "stdout"), ["\u{fffd}\u{fffd} odd", "", "\u{1b}[31mred\u{1b}[0m"]);
+    let events = bharat.exec("seq 1 20000").await;
+    let lines = data(&events, "stdout");
+    assert_eq!((lines.len(), lines[0], lines[19_999]), (20_000, "1", "20000"));
+}
+
+#[tokio::test]
 async fn a_command_sees_a_terminal_if_it_is_asked_for() {
     let bharat = Bharat::running("p").await;
     let command = "test -t 1 && echo terminal; echo oops >&2; exit 3";
