@@ -31,7 +31,9 @@ use crate::pool::Claimed;
 use crate::ports::{Clock, Engine, Filter, Store, StoreError, Write, Written};
 use crate::process::{ProcessMsg, Running};
 use crate::project::{self, ProjectActor, ProjectMsg};
-use crate::request::{CreateRequest, PatchRequest, check_env, check_labels, check_limits};
+use crate::request::{
+    CreateRequest, PatchRequest, check_env, check_image, check_labels, check_limits,
+};
 use crate::root::{RootActor, RootMsg};
 use crate::sandbox::Sandbox;
 use crate::settings::TreeSettings;
@@ -398,9 +400,11 @@ impl Tree {
     pub async fn patch(&self, key: &ProjectKey, patch: PatchRequest) -> Answer<View> {
         let admitted = self.admit(key).await?;
         let limits = check_limits(admitted.hold.live().row().settings.limits.with(patch.limits))?;
+        patch.image.as_deref().map_or(Ok(()), check_image)?;
         patch.env.as_ref().map_or(Ok(()), check_env)?;
         patch.labels.as_ref().map_or(Ok(()), check_labels)?;
         let patch = ProjectPatch {
+            image: patch.image,
             env: patch.env,
             labels: patch.labels,
             limits: Some(limits),
