@@ -59,6 +59,7 @@ mod tasks;
 mod terminal;
 mod tree;
 mod view;
+mod watch;
 
 pub use events::EventReader;
 pub use files::{FileNote, Files, WriteError};
@@ -70,3 +71,4 @@ pub use settings::TreeSettings;
 pub use terminal::{TerminalInput, TerminalItem, ViewRequest, Viewer};
 pub use tree::{Operation, Tree};
 pub use view::{Cursor, ProcessState, ProcessView, TerminalView, View};
+pub use watch::{Watch, WatchItem};
