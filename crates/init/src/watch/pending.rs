@@ -1,21 +1,26 @@
 //! Changes that are held back for a moment, in which some of them become one.
 
-use std::collections::BTreeMap;
-
 use sandtree_wire::{CHANGES_BYTES_MAX, CHANGES_MAX, Change, WhatChanged};
 
 /// Most changes that are held back.
 const PENDING_MAX: usize = 8192;
 
+/// A change, unless it was taken back.
+struct Held {
+    change: Change,
+    is_wanted: bool,
+}
+
 /// See the module.
 #[derive(Default)]
 pub(super) struct Pending {
-    /// In their order; what was taken back has left a gap.
-    changes: Vec<Option<Change>>,
-    /// The last change of each path.
-    last: BTreeMap<String, usize>,
-    /// First halves of renames, by what they have in common with the second.
-    moved: BTreeMap<u32, usize>,
+    /// In their order. What was taken back stays, unwanted, for its path.
+    changes: Vec<Held>,
+    /// Places of the last change of each path, in the order of the paths. No map of the
+    /// standard library, because its code would be too large a part of init.
+    last: Vec<usize>,
+    /// First halves of renames: what they have in common with the second, and the place.
+    moved: Vec<(u32, usize)>,
     has_overflowed: bool,
 }
 
@@ -45,9 +50,7 @@ impl Pending {
     /// Something is gone. A file that came and went within the moment is not told.
     pub(super) fn removed(&mut self, path: String, is_dir: bool) {
         if !is_dir && self.last_is(&path, |what| *what == WhatChanged::Created) {
-            if let Some(place) = self.last.remove(&path) {
-                self.changes[place] = None;
-            }
+            self.take_back(&path);
             return;
         }
         self.push(Change { path, is_dir, what: WhatChanged::Removed });
@@ -55,19 +58,21 @@ impl Pending {
 
     /// Something was moved away; until the other half comes it counts as gone.
     pub(super) fn moved_from(&mut self, path: String, is_dir: bool, cookie: u32) {
-        self.moved.insert(cookie, self.changes.len());
+        self.moved.push((cookie, self.changes.len()));
         self.push(Change { path, is_dir, what: WhatChanged::Removed });
     }
 
     /// Something was moved here. Answers from where, if that is known.
     pub(super) fn moved_to(&mut self, path: &str, is_dir: bool, cookie: u32) -> Option<String> {
-        let first =
-            self.moved.remove(&cookie).and_then(|place| self.changes.get_mut(place)?.take());
-        let Some(Change { path: from, .. }) = first else {
+        // The halves are next to each other, so it is found at once if at all.
+        let half = self.moved.iter().rposition(|(of, _)| *of == cookie);
+        let place = half.map(|half| self.moved.swap_remove(half).1);
+        let Some(first) = place.and_then(|place| self.changes.get_mut(place)) else {
             self.created(path.to_owned(), is_dir);
             return None;
         };
-        self.last.remove(&from);
+        first.is_wanted = false;
+        let from = first.change.path.clone();
         let what = WhatChanged::Renamed { from: from.clone() };
         self.push(Change { path: path.to_owned(), is_dir, what });
         Some(from)
@@ -76,10 +81,10 @@ impl Pending {
     /// Directories that were moved to where nothing is watched, and are not there again.
     pub(super) fn directories_moved_away(&mut self) -> Vec<String> {
         let mut away = Vec::new();
-        for place in std::mem::take(&mut self.moved).into_values() {
-            if let Some(Some(change)) = self.changes.get(place)
+        for (_, place) in std::mem::take(&mut self.moved) {
+            if let Some(Held { change, .. }) = self.changes.get(place)
                 && change.is_dir
-                && self.last.get(&change.path) == Some(&place)
+                && self.place_of(&change.path) == Some(place)
             {
                 away.push(change.path.clone());
             }
@@ -92,7 +97,8 @@ impl Pending {
         let Self { changes, .. } = std::mem::take(self);
         let mut pieces: Vec<Vec<Change>> = Vec::new();
         let mut bytes = usize::MAX;
-        for change in changes.into_iter().flatten() {
+        let wanted = changes.into_iter().filter(|held| held.is_wanted);
+        for Held { change, .. } in wanted {
             if bytes >= CHANGES_BYTES_MAX
                 || pieces.last().is_none_or(|piece| piece.len() >= CHANGES_MAX)
             {
@@ -108,8 +114,26 @@ impl Pending {
     }
 
     fn last_is(&self, path: &str, is: impl Fn(&WhatChanged) -> bool) -> bool {
-        let last = self.last.get(path).and_then(|place| self.changes.get(*place)?.as_ref());
-        last.is_some_and(|change| is(&change.what))
+        self.place_of(path).is_some_and(|place| {
+            let Held { change, is_wanted } = &self.changes[place];
+            *is_wanted && is(&change.what)
+        })
+    }
+
+    /// Where in `last` a path is, or where it belongs.
+    fn search(&self, path: &str) -> Result<usize, usize> {
+        self.last.binary_search_by(|place| self.changes[*place].change.path.as_str().cmp(path))
+    }
+
+    /// The place of a path's last change.
+    fn place_of(&self, path: &str) -> Option<usize> {
+        self.search(path).ok().map(|found| self.last[found])
+    }
+
+    fn take_back(&mut self, path: &str) {
+        if let Some(place) = self.place_of(path) {
+            self.changes[place].is_wanted = false;
+        }
     }
 
     fn push(&mut self, change: Change) {
@@ -117,8 +141,12 @@ impl Pending {
             self.has_overflowed = true;
             return;
         }
-        self.last.insert(change.path.clone(), self.changes.len());
-        self.changes.push(Some(change));
+        let place = self.changes.len();
+        match self.search(&change.path) {
+            Ok(found) => self.last[found] = place,
+            Err(found) => self.last.insert(found, place),
+        }
+        self.changes.push(Held { change, is_wanted: true });
     }
 }
 

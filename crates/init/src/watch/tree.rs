@@ -1,6 +1,5 @@
 //! The directories that are watched, and what their events mean.
 
-use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::io;
 use std::os::unix::ffi::OsStrExt;
@@ -30,8 +29,8 @@ pub(super) enum Outcome {
 pub(super) struct Tree {
     spec: WatchSpec,
     inotify: Inotify,
-    /// Paths from the root on.
-    watched: BTreeMap<Watch, PathBuf>,
+    /// Paths from the root on, in the order of the watches, whose numbers rise.
+    watched: Vec<(Watch, PathBuf)>,
     is_limited: bool,
     entries_met: u32,
 }
@@ -39,7 +38,7 @@ pub(super) struct Tree {
 impl Tree {
     /// Watches a directory and what is below it.
     pub(super) async fn watch(spec: WatchSpec) -> io::Result<Self> {
-        let (inotify, watched) = (Inotify::new()?, BTreeMap::new());
+        let (inotify, watched) = (Inotify::new()?, Vec::new());
         let mut tree = Self { spec, inotify, watched, is_limited: false, entries_met: 0 };
         tree.add_below(PathBuf::new(), None).await?;
         Ok(tree)
@@ -87,7 +86,7 @@ impl Tree {
     /// Ends the watches of a directory that is elsewhere now.
     pub(super) fn forget_below(&mut self, path: &str) {
         let inotify = &self.inotify;
-        self.watched.retain(|watch, watched| {
+        self.watched.retain(|(watch, watched)| {
             let stays = !watched.starts_with(path);
             if !stays {
                 inotify.remove(*watch);
@@ -100,7 +99,8 @@ impl Tree {
         if event.is(libc::IN_Q_OVERFLOW) {
             return Ok(Outcome::Lost);
         }
-        let Some(dir) = self.watched.get(&event.watch) else { return Ok(Outcome::Told) };
+        let Ok(place) = self.search(event.watch) else { return Ok(Outcome::Told) };
+        let dir = &self.watched[place].1;
         if event.name.is_empty() {
             let is_root = dir.as_os_str().is_empty();
             return self.ended(event, is_root).map(|()| Outcome::Told);
@@ -134,7 +134,7 @@ impl Tree {
             return Err(io::Error::from_raw_os_error(libc::ENOENT));
         }
         if event.is(libc::IN_IGNORED) {
-            self.watched.remove(&event.watch);
+            self.watched.retain(|(watch, _)| *watch != event.watch);
         }
         Ok(())
     }
@@ -180,7 +180,7 @@ impl Tree {
     /// Gives watched directories their new paths; false when the first is not watched.
     fn renamed(&mut self, from: &Path, to: &Path) -> bool {
         let mut is_known = false;
-        for watched in self.watched.values_mut() {
+        for (_, watched) in &mut self.watched {
             if let Ok(rest) = watched.strip_prefix(from) {
                 is_known |= rest.as_os_str().is_empty();
                 // Joined with nothing, a path would get a slash at its end.
@@ -188,6 +188,18 @@ impl Tree {
             }
         }
         is_known
+    }
+
+    /// Where a watch is, or where it belongs.
+    fn search(&self, watch: Watch) -> Result<usize, usize> {
+        self.watched.binary_search_by_key(&watch, |(watch, _)| *watch)
+    }
+
+    fn note(&mut self, watch: Watch, path: PathBuf) {
+        match self.search(watch) {
+            Ok(place) => self.watched[place].1 = path,
+            Err(place) => self.watched.insert(place, (watch, path)),
+        }
     }
 
     /// Watches a directory and what is below it; with `tell`, what is found there counts as
@@ -209,7 +221,7 @@ impl Tree {
             }
             let place = Path::new(&self.spec.path).join(&dir);
             match self.inotify.add(&place) {
-                Ok(watch) => drop(self.watched.insert(watch, dir.clone())),
+                Ok(watch) => self.note(watch, dir.clone()),
                 Err(error) if dir.as_os_str().is_empty() => return Err(error),
                 Err(error) if error.raw_os_error() == Some(libc::ENOSPC) => {
                     self.is_limited = true;

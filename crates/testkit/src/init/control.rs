@@ -214,9 +214,8 @@ async fn tell_changes(mut connection: UnixStream, spec: &WatchSpec) -> Result<()
     ] {
         write_message(&mut connection, &event).await?;
     }
-    // Until the server hangs up.
-    let mut nothing = [0];
-    connection.read(&mut nothing).await?;
+    // Until the server hangs up; it sends nothing.
+    let _ = connection.read_u8().await;
     Ok(())
 }
 
