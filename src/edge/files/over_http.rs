@@ -272,7 +272,8 @@ async fn upload(edge: &Edge, path: &str, media_type: &str, bytes: Vec<u8>) -> An
     Answer { status: parts.status.as_u16(), headers: parts.headers, body }
 }
 
-#[tokio::test]
+// An archive is unpacked while it comes, which takes a thread beside the one that sends.
+#[tokio::test(flavor = "multi_thread")]
 async fn an_archive_that_unpacks_to_too_much_is_refused() {
     let edge = edge().await;
     let mut tar = Vec::new();
