@@ -3,25 +3,37 @@
 //! Every key is read in [`sections`], which makes it exist; the built-in file gives
 //! each its default, and says what it is for. All faults are found in one go.
 
+pub mod dialects;
 mod layers;
 mod reader;
+pub mod run;
 pub mod sections;
 mod show;
 
 use std::collections::BTreeMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use sandtree_actors::TreeSettings;
 use sandtree_model::{InstanceId, Profile, ProfileName};
 
 use crate::edge::context::EdgeSettings;
+use dialects::Dialects;
 use layers::{Key, Leaf, Leaves, Source};
 use reader::Reader;
+use run::Run;
 pub use sections::{Docker, Log, Pool, Secret, Server, Store, StorePlace, Tree};
 
 /// The defaults, which are also the documentation of every key.
-pub const DEFAULT_TOML: &str = include_str!("../config/default.toml");
+const BUILT_IN: [&str; 6] = [
+    include_str!("../config/default.toml"),
+    include_str!("../config/run.toml"),
+    include_str!("../config/dialects/builder.toml"),
+    include_str!("../config/dialects/bharatbuild.toml"),
+    include_str!("../config/dialects/terminal_server.toml"),
+    include_str!("../config/dialects/daiv.toml"),
+];
 
 /// The last number that can be a uid.
 const UID_MAX: u32 = u32::MAX - 1;
@@ -43,6 +55,10 @@ pub struct Config {
     pub tree: Tree,
     /// `[pool]`.
     pub pool: Pool,
+    /// `[run]`.
+    pub run: Arc<Run>,
+    /// `[dialects]`.
+    pub dialects: Arc<Dialects>,
     /// `[log]`.
     pub log: Log,
     leaves: BTreeMap<Key, Leaf>,
@@ -114,7 +130,9 @@ impl Config {
     ) -> Result<Self, Faults> {
         let mut faults = Vec::new();
         let mut leaves = Leaves::default();
-        leaves.add_toml(DEFAULT_TOML, &Source::BuiltIn, &mut faults);
+        for text in BUILT_IN {
+            leaves.add_toml(text, &Source::BuiltIn, &mut faults);
+        }
         if let Some(path) = &overrides.file {
             add_file(&mut leaves, path, &mut faults);
         }
@@ -157,7 +175,16 @@ impl Config {
             let problem = format!("is of no profile; there are {known}");
             r.fault(&Key::of(["pool", "sizes", name]), problem);
         }
+        let run = run::run(r);
+        for (name, language) in &run.languages {
+            if !profiles.contains_key(&language.profile) {
+                let known = profiles.keys().map(|name| &**name).collect::<Vec<_>>().join(", ");
+                let problem = format!("is no profile; there are {known}");
+                r.fault(&Key::of(["run", "languages", name, "profile"]), problem);
+            }
+        }
         Self {
+            run: run.into(),
             store: sections::store(r, &server.data_dir),
             server,
             admin_key,
@@ -165,6 +192,7 @@ impl Config {
             profiles,
             tree,
             pool,
+            dialects: dialects::dialects(r).into(),
             log: sections::log(r),
             leaves: BTreeMap::new(),
         }
@@ -201,6 +229,8 @@ impl Config {
             preview_domain: server.preview_domain,
             allowed_hosts: server.allowed_hosts,
             allowed_origins: server.allowed_origins,
+            run: Arc::clone(&self.run),
+            dialects: Arc::clone(&self.dialects),
         }
     }
 

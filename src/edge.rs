@@ -11,6 +11,7 @@
 //! | bodies of requests, with their limits | [`body`] |
 //! | bodies of responses, streams and events | [`reply`] |
 //! | keys, hosts and origins, before anything is routed | [`auth`] |
+//! | what clients of other systems get instead | [`dialects`] |
 //! | what all requests and responses pass | [`front`] |
 //! | the connections themselves | [`crate::server`] |
 
@@ -18,6 +19,7 @@ pub mod archive;
 pub mod auth;
 pub mod body;
 pub mod context;
+pub mod dialects;
 pub mod errors;
 pub mod events;
 pub mod exec;
@@ -33,6 +35,8 @@ pub mod process;
 pub mod projects;
 pub mod reply;
 pub mod router;
+pub mod run;
+pub mod search;
 pub mod stats;
 pub mod terminal;
 #[cfg(test)]
@@ -51,7 +55,7 @@ use errors::{Problem, kinds};
 use reply::Response;
 use router::{Answerer, Route, any, at, delete, first_of, get, patch, post, put};
 
-/// Every route there is.
+/// Every route of the native API; those of the dialects are in [`dialects`].
 #[must_use]
 #[rustfmt::skip]
 pub fn table() -> Vec<Route> {
@@ -68,6 +72,7 @@ pub fn table() -> Vec<Route> {
         at("/v1/projects/{id}/restart",           [post(projects::restart)]),
         at("/v1/projects/{id}/pause",             [post(projects::pause)]),
         at("/v1/projects/{id}/resume",            [post(projects::resume)]),
+        at("/v1/projects/{id}/sandbox",           [delete(projects::discard)]),
         at("/v1/projects/{id}/events",            [get(events::follow)]),
         at("/v1/projects/{id}/stats",             [get(stats::show)]),
 
@@ -83,7 +88,10 @@ pub fn table() -> Vec<Route> {
         at("/v1/projects/{id}/files:copy",        [post(files::copy)]),
         at("/v1/projects/{id}/files:batch",       [post(files::batch)]),
         at("/v1/projects/{id}/tree",              [get(files::tree)]),
+        at("/v1/projects/{id}/search",            [get(search::find)]),
         at("/v1/projects/{id}/archive",           [get(archive::download), put(archive::upload)]),
+
+        at("/v1/run",                             [post(run::run)]),
 
         at("/v1/projects/{id}/ports/{port}",          [any(preview::without_slash)]),
         at("/v1/projects/{id}/ports/{port}/{path..}", [any(preview::by_path)]),
@@ -94,12 +102,12 @@ pub fn table() -> Vec<Route> {
 #[must_use]
 pub fn routes(context: &Context) -> BoxedFilter<(Response,)> {
     let mut groups: BTreeMap<&'static str, Vec<BoxedFilter<(Response,)>>> = BTreeMap::new();
-    for route in table() {
-        groups.entry(first_segment(route.template)).or_default().push(route.filter(context));
+    for route in table().into_iter().chain(dialects::table(&context.settings.dialects)) {
+        groups.entry(group(route.template)).or_default().push(route.filter(context));
     }
-    let groups = groups.into_iter().filter_map(|(segment, rows)| {
+    let groups = groups.into_iter().filter_map(|(name, rows)| {
         let mine = warp::path::full().and_then(move |path: FullPath| async move {
-            let mine = first_segment(path.as_str()) == segment;
+            let mine = group(path.as_str()) == name;
             mine.then_some(()).ok_or_else(warp::reject::not_found)
         });
         Some(mine.untuple_one().and(first_of(rows)?).boxed())
@@ -109,8 +117,11 @@ pub fn routes(context: &Context) -> BoxedFilter<(Response,)> {
     all.unwrap_or_else(unknown)
 }
 
-fn first_segment(path: &str) -> &str {
-    path.split('/').nth(1).unwrap_or("")
+/// Rows are searched in groups: of the first segment, and below `/api/v1`, where three
+/// systems have theirs, of the third.
+fn group(path: &str) -> &str {
+    let path = path.strip_prefix("/api/v1/").unwrap_or(path.strip_prefix('/').unwrap_or(path));
+    path.split('/').next().unwrap_or("")
 }
 
 fn unknown() -> BoxedFilter<(Response,)> {

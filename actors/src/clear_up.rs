@@ -1,4 +1,5 @@
-//! What is done about a create that failed, so that it leaves no project behind.
+//! What is done about a create that failed, so that it leaves no project behind, and about
+//! the project of a request that is over.
 //!
 //! It goes on in the background, because what made the create fail, such as a store
 //! that is away, mostly fails the clearing up as well. A server that ends meanwhile
@@ -26,30 +27,35 @@ pub(crate) enum Made {
         /// Whether who asked can find it again. Then it is not taken back.
         has_idempotency_key: bool,
     },
+    /// This project was of one request, which is over.
+    Once(ProjectKey, ProjectUid),
 }
 
-/// Takes back what a failed create has made.
+/// Takes back what a failed create has made, or what a request has used.
 pub(crate) fn clear_up(tree: &Tree, by: &Principal, made: Made) {
     let (tree, by) = (tree.clone(), by.clone());
     let tasks = tree.context().tasks.clone();
     tasks.spawn(async move {
         for _ in 0..ATTEMPTS {
             match attempt(&tree, &by, &made).await {
-                Ok(()) | Err(Failure::Refused(Refusal::NotFound { .. })) => return,
-                Err(failure) => tracing::warn!(%failure, "a failed create is not undone yet"),
+                Ok(()) | Err(Failure::Refused(Refusal::NotFound { .. })) => {
+                    tree.context().forget_once(made.uid()).await;
+                    return;
+                }
+                Err(failure) => tracing::warn!(%failure, "a project is not deleted yet"),
             }
             if tree.context().tasks.is_closed() {
                 return;
             }
             tokio::time::sleep(EVERY).await;
         }
-        tracing::error!("a failed create was not undone; delete its project");
+        tracing::error!(uid = %made.uid(), "a project was not deleted; delete it");
     });
 }
 
 async fn attempt(tree: &Tree, by: &Principal, made: &Made) -> Answer<()> {
     let (key, uid) = match made {
-        Made::Project(key, uid) => (key.clone(), uid),
+        Made::Project(key, uid) | Made::Once(key, uid) => (key.clone(), uid),
         Made::Perhaps { uid, has_idempotency_key } => {
             // Answered after all earlier writes, which are decided by then.
             tree.context().write(None, Write::Activity(Vec::new())).await?;
@@ -65,5 +71,20 @@ async fn attempt(tree: &Tree, by: &Principal, made: &Made) -> Answer<()> {
             (key, uid)
         }
     };
-    tree.delete_made(by, &key, uid).await
+    tree.delete_made(by, &key, uid, made.why()).await
+}
+
+impl Made {
+    fn uid(&self) -> &ProjectUid {
+        match self {
+            Made::Project(_, uid) | Made::Once(_, uid) | Made::Perhaps { uid, .. } => uid,
+        }
+    }
+
+    fn why(&self) -> &'static str {
+        match self {
+            Made::Project(..) | Made::Perhaps { .. } => "could not be created",
+            Made::Once(..) => "its request is over",
+        }
+    }
 }

@@ -203,6 +203,7 @@ impl State {
         if let Some(current) = &mut self.current {
             let is_same = match current.operation {
                 Some(operation) => operation == asked.operation,
+                None if asked.operation == Operation::Discard => false,
                 None => target_of(asked.operation) == self.live.row().target,
             };
             // At rest again, it has all but ended: this request is for what comes after.
@@ -218,8 +219,7 @@ impl State {
                 return reply_to(asked, Err(being_deleted()));
             }
             // Nobody should wait for a start that is not wanted any more.
-            if !is_deletion && matches!(asked.operation, Operation::Stop | Operation::Delete { .. })
-            {
+            if !is_deletion && is_ending(asked.operation) {
                 current.cancel.cancel();
             }
         }
@@ -490,6 +490,11 @@ impl State {
     }
 }
 
+/// Whether nothing runs any more where the operation leads.
+fn is_ending(operation: Operation) -> bool {
+    matches!(operation, Operation::Stop | Operation::Discard | Operation::Delete { .. })
+}
+
 fn being_deleted() -> Failure {
     Refusal::Conflict { why: "the project is being deleted".into() }.into()
 }
@@ -535,7 +540,7 @@ fn is_there_already(operation: Operation, phase: Phase) -> Result<bool, Refusal>
 pub(crate) fn target_of(operation: Operation) -> Target {
     match operation {
         Operation::Start | Operation::Restart | Operation::Resume => Target::Running,
-        Operation::Stop => Target::Stopped,
+        Operation::Stop | Operation::Discard => Target::Stopped,
         Operation::Pause => Target::Paused,
         Operation::Delete { keep_files: true } => Target::DeletedKeepingFiles,
         Operation::Delete { keep_files: false } => Target::Deleted,

@@ -38,6 +38,8 @@ pub(crate) struct Context {
     repository: std::sync::Mutex<Option<Repository>>,
     pool: std::sync::Mutex<Option<Pool>>,
     root: OnceLock<ractor::ActorCell>,
+    /// Tells this life of the server from every other one.
+    pub(crate) life: Box<str>,
 }
 
 impl Context {
@@ -59,6 +61,7 @@ impl Context {
             repository: std::sync::Mutex::new(None),
             pool: std::sync::Mutex::new(None),
             root: OnceLock::new(),
+            life: format!("{:016x}", rand::random::<u64>()).into(),
         })
     }
 

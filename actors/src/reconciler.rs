@@ -2,7 +2,8 @@
 //! project that is not at rest, and removes containers that belong to nobody.
 //!
 //! What has to be done about a project is known to its container actor, which
-//! settles as soon as it is spawned; so this actor only has to find the projects.
+//! settles as soon as it is spawned; so this actor only has to find the projects. Those that
+//! were made for a request of an earlier life of the server are deleted.
 //! Serving begins at once: a request about a project that was not roused yet
 //! spawns it itself.
 
@@ -14,6 +15,7 @@ use sandtree_model::{Answer, Fault, SandboxUid};
 use tokio::task::JoinSet;
 
 use crate::container::ContainerMsg;
+use crate::once;
 use crate::ports::{EngineError, Seen, StoreError};
 use crate::project::ProjectMsg;
 use crate::tasks::survive;
@@ -122,8 +124,9 @@ async fn reconcile(tree: &Tree) -> Answer<()> {
         let _ = entry.actor.cast(ProjectMsg::Container(ContainerMsg::Settle));
     }
     let roused = rouse_all(tree).await?;
+    let left_behind = once::sweep(tree).await?;
     let removed = sweep(tree).await?;
-    tracing::info!(roused, removed, took = ?began.elapsed(), "took stock");
+    tracing::info!(roused, left_behind, removed, took = ?began.elapsed(), "took stock");
     Ok(())
 }
 

@@ -12,6 +12,8 @@ use sandtree_model::{Limits, LimitsPatch, Network, Profile, ProjectId, Refusal, 
 pub struct CreateRequest {
     /// Its id; absent: a fresh one.
     pub id: Option<ProjectId>,
+    /// See [`sandtree_model::Settings`].
+    pub name: Option<Box<str>>,
     /// Absent: the profile `default`.
     pub profile: Option<Box<str>>,
     /// See [`sandtree_model::Settings`].
@@ -62,6 +64,7 @@ impl CreateRequest {
         check_env(&env)?;
         check_labels(&self.labels)?;
         Ok(Settings {
+            name: self.name.clone(),
             profile: name.into(),
             image,
             env,

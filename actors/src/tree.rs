@@ -66,6 +66,9 @@ pub enum Operation {
     Pause,
     /// Be thawed.
     Resume,
+    /// Be stopped and without a container: what was written outside the workspace goes
+    /// with it, and the next start makes a new one.
+    Discard,
     /// Be gone.
     Delete {
         /// Leave the files on disk.
@@ -127,15 +130,31 @@ impl Tree {
     /// What was begun goes on when its asker is gone: a row that nobody drives would
     /// stay as it is.
     pub async fn create(&self, by: &Principal, request: CreateRequest) -> Answer<(View, bool)> {
+        self.create_with(by, request, fresh_uid()?).await
+    }
+
+    /// As [`Tree::create`], with an identity that the caller has chosen.
+    pub(crate) async fn create_with(
+        &self,
+        by: &Principal,
+        request: CreateRequest,
+        uid: ProjectUid,
+    ) -> Answer<(View, bool)> {
         let (tree, by) = (self.clone(), by.clone());
-        let made = self.context().tasks.spawn(async move { tree.create_whole(&by, request).await });
+        let creating = async move { tree.create_whole(&by, request, uid).await };
+        let made = self.context().tasks.spawn(creating);
         made.await.unwrap_or_else(|error| Err(Fault::Internal(error.to_string().into()).into()))
     }
 
-    async fn create_whole(&self, by: &Principal, request: CreateRequest) -> Answer<(View, bool)> {
+    async fn create_whole(
+        &self,
+        by: &Principal,
+        request: CreateRequest,
+        uid: ProjectUid,
+    ) -> Answer<(View, bool)> {
         self.check_owner()?;
         let began = tokio::time::Instant::now();
-        let mut new = self.new_project(by, &request)?;
+        let mut new = self.new_project(by, &request, uid)?;
         if request.start && !*self.context().engine_is_here.borrow() {
             self.context().check_engine().await?;
         }
@@ -211,7 +230,12 @@ impl Tree {
         self.operate_because(by, &key, operation, "created".into(), false).await
     }
 
-    fn new_project(&self, by: &Principal, request: &CreateRequest) -> Answer<NewProject> {
+    fn new_project(
+        &self,
+        by: &Principal,
+        request: &CreateRequest,
+        uid: ProjectUid,
+    ) -> Answer<NewProject> {
         let name = request.profile.as_deref().unwrap_or("default");
         let profile = self.context().profile(name)?;
         let settings = request.settings(name, profile)?;
@@ -220,7 +244,7 @@ impl Tree {
             None => opaque("p")?.parse().map_err(|_| odd_outcome())?,
         };
         Ok(NewProject {
-            uid: opaque("")?.parse().map_err(|_| odd_outcome())?,
+            uid,
             key: ProjectKey { tenant: by.tenant.clone(), id },
             target: if request.start { Target::Running } else { Target::Stopped },
             settings,
@@ -334,18 +358,19 @@ impl Tree {
         Ok(admitted.hold.live().view())
     }
 
-    /// Deletes a project that could not be created, but no later one of the same id.
+    /// Deletes this project, but no later one of the same id.
     pub(crate) async fn delete_made(
         &self,
         by: &Principal,
         key: &ProjectKey,
         uid: &ProjectUid,
+        why: &str,
     ) -> Answer<()> {
         let admitted = self.admit(key).await?;
         if admitted.entry.live.row().uid != *uid {
             return Ok(());
         }
-        let (delete, why) = (Operation::Delete { keep_files: false }, "could not be created");
+        let delete = Operation::Delete { keep_files: false };
         self.operate_admitted(by, &admitted, delete, why.into(), false).await
     }
 
@@ -512,6 +537,15 @@ impl Tree {
             ("engine", engine.map_err(|failure| failure.to_string().into())),
             ("store", store.map_err(|StoreError(why)| why)),
         ]
+    }
+
+    /// Asks whether the engine answers.
+    ///
+    /// # Errors
+    ///
+    /// [`Fault::EngineAway`].
+    pub async fn check_engine(&self) -> Answer<()> {
+        self.context().check_engine().await
     }
 
     /// How many projects have actors.
@@ -693,6 +727,11 @@ fn odd_outcome() -> Fault {
 
 fn store_away(StoreError(why): StoreError) -> Fault {
     Fault::StoreAway(why)
+}
+
+/// A fresh identity.
+pub(crate) fn fresh_uid() -> Answer<ProjectUid> {
+    Ok(opaque("")?.parse().map_err(|_| odd_outcome())?)
 }
 
 /// A fresh opaque text of 20 characters, or of `prefix` and 19.

@@ -12,6 +12,8 @@ mod janitor;
 mod jobs;
 #[path = "it/life.rs"]
 mod life;
+#[path = "it/once.rs"]
+mod once;
 #[path = "it/pool.rs"]
 mod pool;
 #[path = "it/store.rs"]

@@ -121,6 +121,7 @@ fn writes_of(number: u64) -> anyhow::Result<[Write; 2]> {
         key: ProjectKey { tenant: "default".parse()?, id: id(number).parse()? },
         target: Target::Stopped,
         settings: Settings {
+            name: None,
             profile: "small".into(),
             image: crate::IMAGE.into(),
             env: [("LANG".into(), "C.UTF-8".into())].into(),

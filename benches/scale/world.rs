@@ -151,6 +151,7 @@ fn row(number: u64) -> anyhow::Result<NewProject> {
         key: key(number)?,
         target: Target::Stopped,
         settings: Settings {
+            name: None,
             profile: "default".into(),
             image: profile.image,
             env: profile.env,
@@ -199,5 +200,8 @@ fn profile() -> Profile {
         max_lifetime: Timeout::Never,
         stop_grace: Span::from_secs(1),
         restarts_max: 3,
+        expiry: sandtree_model::profile::Expiry::Stop,
+        stopped_retention: Timeout::Never,
+        stopped_max: 0,
     }
 }

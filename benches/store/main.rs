@@ -128,6 +128,7 @@ fn create(number: u64) -> Write {
         key: ProjectKey { tenant: "default".parse().expect("a tenant"), id },
         target: Target::Stopped,
         settings: Settings {
+            name: None,
             profile: "default".into(),
             image: "sandtree/general".into(),
             env: [("LANG".into(), "C.UTF-8".into()), ("NAME".into(), "value".into())].into(),

@@ -34,6 +34,12 @@ impl Key {
         (before == parent.0).then_some(last)
     }
 
+    /// The part after these, if others follow it.
+    pub(super) fn section_below(&self, parent: &Key) -> Option<&str> {
+        let rest = self.0.strip_prefix(&*parent.0)?;
+        rest.first().filter(|_| rest.len() > 1).map(|name| &**name)
+    }
+
     pub(super) fn starts_with(&self, parent: &Key) -> bool {
         self.0.starts_with(&parent.0)
     }

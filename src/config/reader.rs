@@ -66,6 +66,16 @@ impl Reader {
         })
     }
 
+    /// One of a few words; the first is the fallback.
+    pub(super) fn one_of(&mut self, key: &Key, words: &[&'static str]) -> Box<str> {
+        let (last, others) = words.split_last().unwrap_or((&"", &[]));
+        let allowed = format!("{} or {last}", others.join(", "));
+        self.text(key, &allowed, |text| {
+            let known = words.contains(&text);
+            known.then_some(()).ok_or_else(|| format!("{text:?} is not one of them"))
+        })
+    }
+
     /// A number that fits into a `usize`.
     pub(super) fn count(&mut self, key: &Key, range: RangeInclusive<u64>) -> usize {
         usize::try_from(self.number(key, range)).unwrap_or(usize::MAX)
@@ -139,6 +149,11 @@ impl Reader {
             let values = leaf.value.as_array().ok_or_else(wrong)?;
             values.iter().map(|value| item(value.as_str().ok_or_else(wrong)?)).collect()
         })
+    }
+
+    /// The names of the sections in a section.
+    pub(super) fn below(&self, parent: &Key) -> std::collections::BTreeSet<Box<str>> {
+        self.leaves.0.keys().filter_map(|key| key.section_below(parent)).map(Into::into).collect()
     }
 
     /// Texts under names that the user chooses.

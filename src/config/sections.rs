@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use sandtree_model::limits::RANGES;
-use sandtree_model::profile::{Capability, User};
+use sandtree_model::profile::{Capability, Expiry, User};
 use sandtree_model::project::{ENV_BYTES_MAX, ENV_ENTRIES_MAX};
 use sandtree_model::{Limits, Network, Profile, ProfileName};
 use warp::http::Uri;
@@ -18,12 +18,12 @@ use crate::store::postgres::PostgresConfig;
 /// File of the store in the data directory, unless the configuration names another.
 const STORE_FILE: &str = "sandtree.db";
 
-const KIB: u64 = 1024;
-const MIB: u64 = 1024 * KIB;
+pub(super) const KIB: u64 = 1024;
+pub(super) const MIB: u64 = 1024 * KIB;
 const GIB: u64 = 1024 * MIB;
 const TIB: u64 = 1024 * GIB;
-const MINUTE: u64 = 60;
-const HOUR: u64 = 60 * MINUTE;
+pub(super) const MINUTE: u64 = 60;
+pub(super) const HOUR: u64 = 60 * MINUTE;
 
 /// `[server]`: where and how requests are taken.
 #[derive(Debug, Clone)]
@@ -338,6 +338,11 @@ fn profile(r: &mut Reader, name: &str) -> Profile {
         max_lifetime: r.timeout(&key("max_lifetime")),
         stop_grace: sandtree_model::durations::Span(r.span(&key("stop_grace"), 0..=HOUR)),
         restarts_max: r.small(&key("restarts_max"), 0..=100),
+        expiry: r.read(&key("expiry"), "stop or delete", Expiry::Stop, |leaf| {
+            word(leaf.value.as_str().unwrap_or_default())
+        }),
+        stopped_retention: r.timeout(&key("stopped_retention")),
+        stopped_max: r.small(&key("stopped_max"), 0..=1_000_000),
     }
 }
 
@@ -385,7 +390,7 @@ fn not_empty(text: &str) -> Result<(), String> {
     fine.then_some(()).ok_or_else(|| "is empty".to_owned())
 }
 
-fn image(text: &str) -> Result<(), String> {
+pub(super) fn image(text: &str) -> Result<(), String> {
     let fine = |c: char| c.is_ascii_alphanumeric() || "._-/:@".contains(c);
     let named = !text.is_empty() && text.len() <= 512 && text.chars().all(fine);
     named.then_some(()).ok_or_else(|| "is not the name of an image".to_owned())
@@ -400,7 +405,7 @@ fn host_name(text: &str) -> Result<Box<str>, String> {
     }
 }
 
-fn origin(text: &str) -> Result<Box<str>, String> {
+pub(super) fn origin(text: &str) -> Result<Box<str>, String> {
     let uri = text.parse::<Uri>().map_err(|_| format!("{text:?} is not an origin"))?;
     let web = matches!(uri.scheme_str(), Some("http" | "https"));
     match uri.authority().filter(|_| web && !text.ends_with('/') && uri.path() == "/") {

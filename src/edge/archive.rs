@@ -220,7 +220,8 @@ fn media_format(headers: &HeaderMap) -> Result<Option<ArchiveFormat>, Problem> {
     })
 }
 
-fn document(summary: &ArchiveSummary) -> Value {
+/// What a client is told of an archive that was unpacked.
+pub(super) fn document(summary: &ArchiveSummary) -> Value {
     let skipped: Vec<_> = summary
         .skipped
         .iter()
@@ -236,7 +237,8 @@ fn document(summary: &ArchiveSummary) -> Value {
     })
 }
 
-fn problem(error: &ArchiveError) -> Problem {
+/// What a client is told of an archive that failed.
+pub(super) fn problem(error: &ArchiveError) -> Problem {
     let detail = error.to_string();
     match error {
         ArchiveError::Unreadable(source) => {

@@ -9,7 +9,11 @@
 //! 4. The key, if the configuration has one. Only its hash is kept, and hashes are
 //!    compared in constant time.
 //!
-//! A preview by host name is its own web origin, so its pages are held to the key alone.
+//! A preview by host name is its own web origin, so its pages are held to the key alone. One
+//! dialect's previews by path are for pages of every origin, as its contract wants it: see
+//! [`Dialect::is_for_any_origin`].
+
+use std::sync::Arc;
 
 use sandtree_model::Principal;
 use sha2::{Digest, Sha256};
@@ -18,13 +22,23 @@ use warp::http::header::{AUTHORIZATION, HOST, HeaderName, ORIGIN, UPGRADE};
 use warp::http::{HeaderMap, HeaderValue, Method, Uri};
 
 use super::context::{EdgeSettings, PreviewHost};
+use super::dialects::Dialect;
 use super::errors::{Problem, kinds};
 use crate::config::Secret;
+use crate::config::dialects::Dialects;
 
 /// The header of a key.
 pub const API_KEY: HeaderName = HeaderName::from_static("x-api-key");
-/// What is served without a key: it tells nothing about any project.
-const OPEN_PATHS: [&str; 3] = ["/health", "/ready", "/openapi.json"];
+/// Longest key that is looked at, in bytes.
+const KEY_BYTES_MAX: usize = 4096;
+
+/// Where a dialect's clients send their key, besides `X-API-Key` and `Authorization`, which
+/// all may use.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Carriers {
+    /// A parameter of the query, on WebSockets alone: browsers can set no header there.
+    pub query_of_sockets: Option<&'static str>,
+}
 
 /// Decides who may ask.
 pub struct Gate {
@@ -32,6 +46,7 @@ pub struct Gate {
     preview_suffix: Option<String>,
     hosts: Vec<Box<str>>,
     origins: Vec<Box<str>>,
+    dialects: Arc<Dialects>,
 }
 
 /// A request that may be routed.
@@ -54,6 +69,7 @@ impl Gate {
             preview_suffix: settings.preview_domain.as_ref().map(|domain| format!(".{domain}")),
             hosts: settings.allowed_hosts.clone(),
             origins: settings.allowed_origins.clone(),
+            dialects: Arc::clone(&settings.dialects),
         }
     }
 
@@ -76,14 +92,22 @@ impl Gate {
         let authority = authority(uri, headers)?;
         let host = host_name(&authority);
         let preview = self.preview(host)?;
+        let dialect = match preview {
+            None => Dialect::of_path(uri.path()),
+            Some(_) => Dialect::Native,
+        };
         let mut cors = None;
         if preview.is_none() {
             self.check_host(host)?;
-            cors = self.check_origin(&authority, method, headers)?;
+            if !dialect.is_for_any_origin(uri.path()) {
+                cors = self.check_origin(&authority, method, headers)?;
+            }
         }
-        let open = preview.is_none() && OPEN_PATHS.contains(&uri.path());
+        let open = preview.is_none()
+            && (dialect.is_open(uri.path())
+                || dialect.tells_itself(uri.path(), method, headers.contains_key(UPGRADE)));
         let preflight = *method == Method::OPTIONS && cors.is_some();
-        let principal = match self.authenticate(headers) {
+        let principal = match self.authenticate(dialect, uri, headers) {
             Ok(principal) => Some(principal),
             Err(_) if open || preflight => None,
             Err(problem) => return Err(problem),
@@ -91,23 +115,29 @@ impl Gate {
         Ok(Admitted { principal, preview, cors })
     }
 
-    fn authenticate(&self, headers: &mut HeaderMap) -> Result<Principal, Problem> {
+    fn authenticate(
+        &self,
+        dialect: Dialect,
+        uri: &Uri,
+        headers: &mut HeaderMap,
+    ) -> Result<Principal, Problem> {
         let Some(expected) = &self.key_sha256 else {
             return Ok(Principal::of_default_tenant("anonymous"));
         };
         let refused = |detail| Err(Problem::new(kinds::UNAUTHORIZED, detail));
-        let name = if headers.contains_key(API_KEY) { API_KEY } else { AUTHORIZATION };
-        let key = match headers.get(&name) {
-            None => return refused("send the key as X-API-Key, or as a Bearer token"),
-            Some(value) if name == API_KEY => Some(value.as_bytes()),
-            Some(value) => bearer(value),
+        let key = match sent_key(dialect, uri, headers) {
+            Sent::Key(key) => key,
+            Sent::OtherScheme => return refused("the Authorization header has no Bearer token"),
+            Sent::Nothing if dialect.served(&self.dialects).is_some_and(|it| it.anonymous) => {
+                return Ok(Principal::of_default_tenant("anonymous"));
+            }
+            Sent::Nothing => return refused("send the key as X-API-Key, or as a Bearer token"),
         };
-        let Some(key) = key else { return refused("the Authorization header has no Bearer token") };
         let is_ours = |key: &[u8]| -> bool {
             let given: [u8; 32] = Sha256::digest(key).into();
             given.ct_eq(expected).into()
         };
-        if !is_ours(key) {
+        if key.len() > KEY_BYTES_MAX || !is_ours(&key) {
             return refused("the key is not known");
         }
         // Sent twice, it is taken away twice: no sandbox may see it. A header that
@@ -206,6 +236,29 @@ fn host_name(authority: &str) -> &str {
 
 fn is_loopback_name(host: &str) -> bool {
     host == "localhost" || host.ends_with(".localhost")
+}
+
+/// The key of a request.
+enum Sent {
+    Key(Vec<u8>),
+    /// `Authorization` holds something else.
+    OtherScheme,
+    Nothing,
+}
+
+fn sent_key(dialect: Dialect, uri: &Uri, headers: &HeaderMap) -> Sent {
+    if let Some(value) = headers.get(API_KEY) {
+        return Sent::Key(value.as_bytes().to_owned());
+    }
+    if let Some(value) = headers.get(AUTHORIZATION) {
+        return bearer(value).map_or(Sent::OtherScheme, |key| Sent::Key(key.to_owned()));
+    }
+    let by_query = || {
+        let name = dialect.carriers().query_of_sockets.filter(|_| headers.contains_key(UPGRADE))?;
+        let mut pairs = form_urlencoded::parse(uri.query()?.as_bytes());
+        pairs.find(|(known, _)| known == name).map(|(_, value)| value.into_owned().into_bytes())
+    };
+    by_query().map_or(Sent::Nothing, Sent::Key)
 }
 
 fn bearer(value: &HeaderValue) -> Option<&[u8]> {

@@ -16,8 +16,11 @@ use warp::http::header::{ACCEPT, HeaderName};
 use warp::http::{HeaderMap, Method};
 
 use super::body::{self, Body};
+use super::dialects;
 use super::errors::{Problem, kinds};
 use super::router::Params;
+use crate::config::dialects::Dialects;
+use crate::config::run::Run;
 
 /// Media type of JSON bodies.
 pub const JSON: &str = "application/json";
@@ -39,6 +42,8 @@ pub struct Parts {
     /// Tasks that outlive their handler, such as upgraded connections, are spawned here:
     /// the end of the server waits for them until its deadline.
     pub tasks: TaskTracker,
+    /// What the dialects remember.
+    pub dialects: dialects::State,
     /// Renders the metrics; absent in tests of single handlers.
     pub metrics: Option<PrometheusHandle>,
 }
@@ -62,6 +67,10 @@ pub struct EdgeSettings {
     pub allowed_hosts: Vec<Box<str>>,
     /// Web origins, besides the server's own, whose pages may use the API.
     pub allowed_origins: Vec<Box<str>>,
+    /// Bounds and languages of one-shot runs.
+    pub run: Arc<Run>,
+    /// What the clients of other systems get.
+    pub dialects: Arc<Dialects>,
 }
 
 impl Default for EdgeSettings {
@@ -75,6 +84,8 @@ impl Default for EdgeSettings {
             preview_domain: None,
             allowed_hosts: Vec::new(),
             allowed_origins: Vec::new(),
+            run: Arc::default(),
+            dialects: Arc::default(),
         }
     }
 }
@@ -298,6 +309,15 @@ pub fn parse_query<T: DeserializeOwned>(text: &str) -> Result<T, Problem> {
     })
 }
 
+/// Takes a parameter that may be there many times out of a query: its values, and the query
+/// without them.
+#[must_use]
+pub fn take_repeated(name: &str, text: &str) -> (Vec<String>, String) {
+    let (taken, left): (Vec<_>, Vec<_>) = form_pairs(text).partition(|(key, _)| key == name);
+    let left = form_urlencoded::Serializer::new(String::new()).extend_pairs(left).finish();
+    (taken.into_iter().map(|(_, value)| value.into_owned()).collect(), left)
+}
+
 fn form_pairs(text: &str) -> form_urlencoded::Parse<'_> {
     form_urlencoded::parse(text.as_bytes())
 }
@@ -324,6 +344,12 @@ mod tests {
             let problem = parse_query::<Query>(text).unwrap_err();
             assert_eq!(problem.document()["field"], field, "{text}: {problem:?}");
         }
+    }
+
+    #[test]
+    fn a_repeated_parameter_is_taken_out() {
+        let (taken, left) = take_repeated("a", "a=1&b=x%26y&a=2%20&c=");
+        assert_eq!((taken, left.as_str()), (vec!["1".to_owned(), "2 ".into()], "b=x%26y&c="));
     }
 
     #[test]

@@ -176,6 +176,12 @@ impl Problem {
         self.0.kind
     }
 
+    /// The field concerned, if there is one.
+    #[must_use]
+    pub fn at_field(&self) -> Option<&str> {
+        self.0.field.as_deref()
+    }
+
     /// What is so in this request.
     #[must_use]
     pub fn detail(&self) -> &str {
@@ -198,9 +204,10 @@ impl Problem {
         serde_json::to_value(document).unwrap_or_else(|_| json!({}))
     }
 
-    /// The response.
+    /// The response. It carries the problem along, so that a dialect can say it in its
+    /// own words.
     #[must_use]
-    pub fn into_response(self) -> Response {
+    pub fn into_response(mut self) -> Response {
         let status =
             StatusCode::from_u16(self.0.kind.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
         let mut response = reply::bytes(status, self.document().to_string());
@@ -210,7 +217,9 @@ impl Problem {
         if let Some(after) = self.0.retry_after {
             headers.insert(RETRY_AFTER, HeaderValue::from(after.as_secs().max(1)));
         }
-        if let Some(allow) = self.0.allow.and_then(|allow| HeaderValue::from_str(&allow).ok()) {
+        if let Some(allow) =
+            self.0.allow.take().and_then(|allow| HeaderValue::from_str(&allow).ok())
+        {
             headers.insert(ALLOW, allow);
         }
         if self.0.kind == kinds::UPGRADE_REQUIRED {
@@ -221,6 +230,7 @@ impl Problem {
             let challenge = HeaderValue::from_static("Bearer realm=\"sandtree\"");
             headers.insert(WWW_AUTHENTICATE, challenge);
         }
+        response.extensions_mut().insert(self);
         response
     }
 

@@ -11,6 +11,8 @@
 //! says why.
 
 mod collect;
+pub use collect::Collected;
+pub(super) use collect::Document;
 pub mod command;
 mod events;
 pub mod text;
@@ -22,11 +24,12 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
-use sandtree_actors::{Exec, ExecOutput, ExecStdin};
+use sandtree_actors::{Exec, ExecOutput, ExecStdin, Sandbox};
 use sandtree_model::durations::Span;
 use sandtree_model::{Answer, Fault};
 use sandtree_wire::{DATA_BYTES_MAX, ExecSpec, StartError};
 use serde::Deserialize;
+use tokio::sync::mpsc;
 use tokio::time::Instant;
 use warp::http::StatusCode;
 
@@ -34,7 +37,7 @@ use super::body;
 use super::context::{Call, JSON};
 use super::errors::Problem;
 use super::object::Object;
-use super::reply::{self, Answered};
+use super::reply::{self, Answered, SseEvent};
 use command::Command;
 
 /// Time that a command gets when the request names none.
@@ -46,7 +49,7 @@ pub const OUTPUT_BYTES_MAX: usize = 8 * 1024 * 1024;
 /// Largest request: standard input is part of it.
 pub const REQUEST_BYTES_MAX: u64 = 16 * 1024 * 1024;
 /// How much longer than the command's own time-out we wait for init to enforce it.
-const TIMEOUT_GRACE: Duration = Duration::from_secs(30);
+pub(in crate::edge) const TIMEOUT_GRACE: Duration = Duration::from_secs(30);
 
 /// `errno` of "no such file or directory".
 const ENOENT: i32 = 2;
@@ -115,18 +118,61 @@ pub async fn run(mut call: Call) -> Answered {
     drop(text);
     let encoding = request.encoding;
     let (spec, stdin) = spec(request)?;
-    let limit = Duration::from_millis(spec.timeout_ms.unwrap_or(0)) + TIMEOUT_GRACE;
     let begun = Instant::now();
-    let mut exec = call.context.tree.sandbox(&key).await?.exec(spec).await?;
-    let feed = feed(exec.take_stdin(), stdin);
+    let sandbox = call.context.tree.sandbox(&key).await?;
     if call.wants_event_stream() {
+        let limit = limit_of(&spec).unwrap_or(TIMEOUT_MAX);
+        let mut exec = sandbox.exec(spec).await?;
+        let feed = feed(exec.take_stdin(), stdin);
         let told = events::tell(exec, feed, begun, limit);
         return Ok(reply::sse(call.context.shutdown.clone(), told));
     }
-    let what = || Fault::TimedOut { what: "the command".into(), limit };
-    let collected = tokio::time::timeout(limit, collect::collect(exec, feed, OUTPUT_BYTES_MAX));
-    let collected = collected.await.map_err(|_| what())??;
+    let collected = run_to_end(&sandbox, spec, stdin, OUTPUT_BYTES_MAX).await?;
     Ok(reply::json(StatusCode::OK, &collected.document(encoding, begun.elapsed())))
+}
+
+/// Runs a command to its end and keeps what it wrote, up to `bytes_max` of each stream.
+/// Dropped, it kills the command's tree.
+///
+/// # Errors
+///
+/// 429 when too many commands run in the sandbox, and faults of the sandbox.
+pub async fn run_to_end(
+    sandbox: &Sandbox,
+    spec: ExecSpec,
+    stdin: Vec<u8>,
+    bytes_max: usize,
+) -> Result<Collected, Problem> {
+    let limit = limit_of(&spec);
+    let mut exec = sandbox.exec(spec).await?;
+    let feed = feed(exec.take_stdin(), stdin);
+    let collected = collect::collect(exec, feed, bytes_max);
+    let Some(limit) = limit else { return Ok(collected.await?) };
+    let what = || Fault::TimedOut { what: "the command".into(), limit };
+    Ok(tokio::time::timeout(limit, collected).await.map_err(|_| what())??)
+}
+
+/// Runs a command to its end and tells what it says as it says it; answers its exit code, and
+/// whether its time was over. Who does not take events makes the command wait. Dropped, it
+/// kills the command's tree.
+///
+/// # Errors
+///
+/// 429 when too many commands run in the sandbox, and faults of the sandbox.
+pub async fn tell_to_end(
+    sandbox: &Sandbox,
+    spec: ExecSpec,
+    events: &mpsc::Sender<SseEvent>,
+) -> Result<(i32, bool), Problem> {
+    let limit = limit_of(&spec).unwrap_or(TIMEOUT_MAX);
+    let mut exec = sandbox.exec(spec).await?;
+    let feed = feed(exec.take_stdin(), Vec::new());
+    events::forward(exec, feed, limit, events).await
+}
+
+/// How long we wait for a command; for ever if it has no time-out.
+fn limit_of(spec: &ExecSpec) -> Option<Duration> {
+    spec.timeout_ms.map(|timeout| Duration::from_millis(timeout) + TIMEOUT_GRACE)
 }
 
 /// What a command in flight says; a trait, so that tests can say it.
@@ -185,7 +231,7 @@ fn spec(request: Request) -> Result<(ExecSpec, Vec<u8>), Problem> {
 
 /// What a shell would say of a program that cannot be started: a line on standard
 /// error, and an exit code.
-fn not_started(error: &StartError) -> (String, i32) {
+pub(in crate::edge) fn not_started(error: &StartError) -> (String, i32) {
     let code = if matches!(error.errno, ENOENT | ENOTDIR) { 127 } else { 126 };
     let why = std::io::Error::from_raw_os_error(error.errno).to_string();
     // The number says nothing to people.

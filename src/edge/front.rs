@@ -16,12 +16,14 @@ use tokio::time::Instant;
 use warp::http::header::{
     ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN,
     ACCESS_CONTROL_EXPOSE_HEADERS, ACCESS_CONTROL_MAX_AGE, ACCESS_CONTROL_REQUEST_METHOD,
-    CONTENT_SECURITY_POLICY, VARY, X_CONTENT_TYPE_OPTIONS,
+    CONTENT_SECURITY_POLICY, UPGRADE, VARY, X_CONTENT_TYPE_OPTIONS,
 };
 use warp::http::{HeaderMap, HeaderName, HeaderValue, Method, Request, StatusCode};
 
 use super::auth::{Admitted, Gate};
 use super::context::Context;
+use super::dialects::Dialect;
+use super::dialects::bharatbuild;
 use super::errors::Problem;
 use super::reply::{self, Response};
 use super::router::Answerer;
@@ -65,9 +67,12 @@ impl Front {
         let started = Instant::now();
         let _in_flight = metrics::InFlight::begin();
         let method = request.method().clone();
+        let dialect = Dialect::of_path(request.uri().path());
+        let is_socket = request.headers().contains_key(UPGRADE);
         let answer = AssertUnwindSafe(self.admit_and_route(request)).catch_unwind().await;
         let response =
             answer.unwrap_or_else(|_| Problem::internal("a handler panicked").into_response());
+        let response = dialect.translated(is_socket, response);
         let route = response.extensions().get::<Answerer>().map_or("none", |answerer| answerer.0);
         metrics::answered(route, &method, response.status(), started.elapsed());
         tracing::debug!(route, %method, status = response.status().as_u16(), "answered");
@@ -113,7 +118,9 @@ impl Front {
 
 fn is_preview_by_path(response: &Response) -> bool {
     let route = response.extensions().get::<Answerer>();
-    route.is_some_and(|answerer| answerer.0.contains("/ports/"))
+    route.is_some_and(|Answerer(route)| {
+        route.contains("/ports/") || route.starts_with(bharatbuild::PREVIEW)
+    })
 }
 
 /// A file that somebody uploaded must never run as a page of this origin.

@@ -57,6 +57,7 @@ impl Edge {
         let directory = tempfile::tempdir().unwrap();
         let mut config = Config::load(&Overrides::default(), []).unwrap();
         config.move_to(directory.path());
+        let settings = EdgeSettings { dialects: Arc::clone(&config.dialects), ..settings };
         let owner = rustix::process::getuid().as_raw();
         for profile in config.profiles.values_mut() {
             profile.user = sandtree_model::profile::User::Fixed { uid: owner, gid: owner };
@@ -73,6 +74,7 @@ impl Edge {
             settings,
             shutdown: CancellationToken::new(),
             tasks: TaskTracker::new(),
+            dialects: super::dialects::State::default(),
             metrics: None,
         });
         Self { front: Front::new(gate, &context), context, engine, _directory: directory }

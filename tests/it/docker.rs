@@ -24,10 +24,14 @@ mod races;
 mod real_program;
 #[path = "docker/restart_and_engine.rs"]
 mod restart_and_engine;
+#[path = "docker/run.rs"]
+mod run;
 #[path = "docker/sandbox_deaths.rs"]
 mod sandbox_deaths;
 #[path = "docker/sandbox_floor.rs"]
 mod sandbox_floor;
+#[path = "docker/search.rs"]
+mod search;
 #[path = "docker/store_faults.rs"]
 mod store_faults;
 #[path = "docker/survival.rs"]

@@ -74,10 +74,32 @@ impl Work {
             let gone = || Err(Refusal::not_found("the project").into());
             return if is_delete { Ok(()) } else { gone() };
         }
+        let is_discard = operation == Some(Operation::Discard);
+        if is_discard && self.row().phase.is_at_rest() {
+            let _ = self.me.cast(ContainerMsg::IntentCommitted);
+            return self.discard(&self.row()).await;
+        }
         if let Some(operation) = operation {
             self.intend(operation).await?;
         }
-        self.settle().await
+        self.settle().await?;
+        if is_discard { self.discard(&self.row()).await } else { Ok(()) }
+    }
+
+    /// Removes the container of a project at rest. What a crash leaves half done is no
+    /// container that the row still names: the next start makes a new one.
+    async fn discard(&self, row: &Project) -> Answer<()> {
+        if let Some(seen) = self.inspect(row).await? {
+            let removed = self.context.engine.remove(&seen.container);
+            self.engine(removed).await.map_err(engine_fault)?;
+        }
+        let is_so = row.phase == Phase::Stopped && row.target == Target::Stopped;
+        if is_so && row.container.is_none() {
+            return Ok(());
+        }
+        let target = Some(Target::Stopped);
+        let change = Change { container: Some(None), target, ..Change::default() };
+        self.commit(Move::Discarded, change).await
     }
 
     pub(super) fn row(&self) -> Arc<Project> {
@@ -91,7 +113,7 @@ impl Work {
             // On its way to running it passes by stopped.
             Operation::Restart if !phase.is_at_rest() => Move::StopAsked,
             Operation::Start | Operation::Restart => Move::StartAsked,
-            Operation::Stop => Move::StopAsked,
+            Operation::Stop | Operation::Discard => Move::StopAsked,
             Operation::Pause => Move::PauseAsked,
             Operation::Resume => Move::ResumeAsked,
             Operation::Delete { .. } => Move::DeleteAsked,
@@ -102,6 +124,7 @@ impl Work {
             (operation, phase),
             (Operation::Start, Phase::Starting | Phase::Creating)
                 | (Operation::Stop, Phase::Stopping | Phase::Failed)
+                | (Operation::Discard, Phase::Stopping)
                 | (Operation::Delete { .. }, Phase::Deleting)
         );
         if !on_its_way {

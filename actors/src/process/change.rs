@@ -77,7 +77,8 @@ impl Task {
             Change::Settle => {
                 let failure = self.settle().await.err()?;
                 tracing::warn!(%failure, "a process is not settled yet");
-                is_in_doubt(&failure).then_some(Change::Settle)
+                let has_lost_link = matches!(failure, Failure::Faulted(Fault::Sandbox(_)));
+                (has_lost_link || is_in_doubt(&failure)).then_some(Change::Settle)
             }
         }
     }
@@ -97,12 +98,23 @@ impl Task {
                 if let Some(view) = running {
                     self.end_running(&view).await?;
                 }
-                // Without a link, the next one finds the record.
-                if record.wanted && record.ended.is_none() && self.link.is_some() {
-                    self.start(record).await?;
+                if record.wanted && record.ended.is_none() {
+                    self.start_on_some_link(record).await?;
                 }
             }
             (None, _) => {}
+        }
+        Ok(())
+    }
+
+    /// Starts under a record that was read only now. At rest, the sandbox's next start
+    /// finds it; while it runs, a link may have come up that has not.
+    async fn start_on_some_link(&self, record: ProcessRecord) -> Answer<()> {
+        if self.link.is_some() {
+            return self.start(record).await;
+        }
+        if self.live.row().phase == Phase::Running {
+            return Err(Fault::Sandbox("the link to its init is being made again".into()).into());
         }
         Ok(())
     }

@@ -254,7 +254,7 @@ async fn a_process_with_a_restart_policy_comes_back_with_its_sandbox() {
     .await;
 }
 
-const SIZE: ViewRequest = ViewRequest { cols: 80, rows: 24, after: None };
+const SIZE: ViewRequest = ViewRequest { cols: 80, rows: 24, after: None, leave_grace: None };
 
 async fn view(tree: &Running) -> Viewer {
     let opened = tree.call(|tree| async move { tree.open_terminal(&key("demo"), SIZE).await });
@@ -276,6 +276,38 @@ async fn read_until(viewer: &mut Viewer, text: &str) {
         }
     })
     .await;
+}
+
+#[tokio::test]
+async fn a_shell_that_is_to_go_with_its_viewers_goes_with_the_last() {
+    let world = World::new();
+    let tree = world.spawn().await;
+    tree.running("demo").await;
+    let asked = ViewRequest { leave_grace: Some(std::time::Duration::ZERO), ..SIZE };
+    let open = || async {
+        let opened =
+            tree.call(move |tree| async move { tree.open_terminal(&key("demo"), asked).await });
+        opened.await.map_err(|failure| failure.to_string()).expect("a terminal")
+    };
+    let (first, mut second) = (open().await, open().await);
+    drop(first);
+    second.input().write(Bytes::from_static(b"still here")).await.expect("keystrokes");
+    read_until(&mut second, "still here").await;
+    drop(second);
+    until("the shell to end", async || {
+        tree.get("demo").await.expect("the project").terminal.is_none()
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_viewer_of_a_deleted_project_is_not_left_waiting() {
+    let world = World::new();
+    let tree = world.spawn().await;
+    tree.running("demo").await;
+    let mut viewer = view(&tree).await;
+    tree.operate("demo", Operation::Delete { keep_files: false }).await.expect("a deletion");
+    within(LONG, "the viewer's end", async { while viewer.next().await.is_some() {} }).await;
 }
 
 #[tokio::test]

@@ -42,6 +42,23 @@ async fn a_project_goes_round_its_life_cycle_and_every_move_is_written_down() {
 }
 
 #[tokio::test]
+async fn a_discarded_sandbox_leaves_its_files_and_the_next_start_makes_a_new_one() {
+    let world = World::new();
+    let tree = world.spawn().await;
+    let first = tree.running("demo").await;
+    for _ in 0..2 {
+        let view = tree.operate("demo", Operation::Discard).await.expect("a discard");
+        assert_eq!(view.project.phase, Phase::Stopped);
+        assert!(view.project.container.is_none(), "{view:?}");
+        assert!(world.engine.containers().is_empty(), "the container is gone");
+    }
+    let again = tree.operate("demo", Operation::Start).await.expect("a start");
+    assert_eq!(again.project.sandbox, first.project.sandbox, "the workspace is the same");
+    assert_eq!(world.engine.count(Op::Create), 2);
+    world.store.assert_sound();
+}
+
+#[tokio::test]
 async fn every_operation_may_be_repeated() {
     let world = World::new();
     let tree = world.spawn().await;

@@ -134,6 +134,7 @@ fn operation() -> impl Strategy<Value = Operation> {
         2 => Just(Operation::Restart),
         2 => Just(Operation::Pause),
         2 => Just(Operation::Resume),
+        1 => Just(Operation::Discard),
         1 => Just(Operation::Delete { keep_files: false }),
     ]
 }

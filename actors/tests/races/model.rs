@@ -152,7 +152,7 @@ fn operate(from: At, operation: Operation) -> Option<At> {
         (Operation::Start, Some(Paused)) => return None,
         (Operation::Start | Operation::Restart, Some(_)) => Running,
         (Operation::Stop, Some(Failed)) => Failed,
-        (Operation::Stop, Some(_)) => Stopped,
+        (Operation::Stop | Operation::Discard, Some(_)) => Stopped,
         (Operation::Pause, Some(Running | Paused)) => Paused,
         (Operation::Resume, Some(Running | Paused)) => Running,
         (Operation::Pause | Operation::Resume, Some(_)) => return None,

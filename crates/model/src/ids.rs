@@ -1,10 +1,11 @@
 //! Names of things. Each is its own type, so that a tenant can never be passed
 //! where a project is meant, and each is valid from the moment it exists.
 
-use std::fmt;
+use std::fmt::{self, Write as _};
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
 
 /// Longest id a tenant may choose, in bytes.
 pub const ID_BYTES_MAX: usize = 63;
@@ -104,6 +105,57 @@ text_id!(
     InstanceId, is_opaque, "^[a-z0-9]{20}$"
 );
 
+/// Longest name that a client of another system may give a project, in bytes.
+pub const NAME_BYTES_MAX: usize = 255;
+/// Longest readable part of an id that was made of a name.
+const READABLE_BYTES: usize = 30;
+
+/// Why a text cannot be a project's name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "must be 1 to {NAME_BYTES_MAX} bytes without /, \\ and control characters, and not . or .."
+)]
+pub struct BadName;
+
+impl ProjectId {
+    /// The id of a project that clients of another system know by `name`. A name that
+    /// is an id stands for itself, so systems share the projects whose names allow it.
+    /// Any other is its readable part and a hash: the same name gives the same id, so no
+    /// table of names is needed, and nobody finds two names of one id.
+    ///
+    /// # Errors
+    ///
+    /// [`BadName`].
+    ///
+    /// # Panics
+    ///
+    /// Never: what is built here is an id.
+    pub fn of_name(name: &str) -> Result<Self, BadName> {
+        let is_odd = |c: char| c.is_control() || matches!(c, '/' | '\\');
+        let is_name = (1..=NAME_BYTES_MAX).contains(&name.len())
+            && !name.contains(is_odd)
+            && !matches!(name, "." | "..");
+        if !is_name {
+            return Err(BadName);
+        }
+        if let Ok(id) = name.parse() {
+            return Ok(id);
+        }
+        let plain = |c: char| c.is_ascii_alphanumeric().then(|| c.to_ascii_lowercase());
+        let readable: String =
+            name.chars().take(READABLE_BYTES).map(|c| plain(c).unwrap_or('-')).collect();
+        let readable = readable.trim_matches('-');
+        let hash = Sha256::digest(name);
+        let mut id = if readable.is_empty() { "x".to_owned() } else { readable.to_owned() };
+        id.push('-');
+        for byte in &hash[..16] {
+            // Writing to a String cannot fail.
+            let _ = write!(id, "{byte:02x}");
+        }
+        Ok(id.parse().expect("letters, digits and hyphens, 63 at most"))
+    }
+}
+
 /// The address of a project: ids are unique within a tenant only.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ProjectKey {
@@ -153,6 +205,22 @@ mod tests {
         let too_long = "a".repeat(64);
         for bad in ["", "-a", "A", "a_b", "a/b", "ä", "a\0", too_long.as_str()] {
             assert!(bad.parse::<ProjectId>().is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_name_is_its_own_id_or_has_one_of_its_own() {
+        let id = |name: &str| ProjectId::of_name(name).unwrap();
+        assert_eq!(id("demo-1").as_str(), "demo-1");
+        let longest = "\u{e4}".repeat(127);
+        let names = ["Demo-1", "demo_1", "demo 1", "-demo-1", "\u{e4}", "a.b", &longest, "sess_x"];
+        let ids: std::collections::BTreeSet<_> = names.iter().map(|name| id(name)).collect();
+        assert_eq!(ids.len(), names.len(), "{ids:?}");
+        assert_eq!(id("Demo-1"), id("Demo-1"));
+        assert!(id("My App").as_str().starts_with("my-app-"));
+        let too_long = "A".repeat(256);
+        for bad in ["", ".", "..", "a/b", "a\\b", "a\0", "a\n", &too_long] {
+            assert_eq!(ProjectId::of_name(bad), Err(BadName), "{bad:?}");
         }
     }
 

@@ -43,6 +43,24 @@ pub struct Profile {
     /// How often a sandbox that ended behind our back is started again within
     /// ten minutes; then it is failed.
     pub restarts_max: u32,
+    /// What becomes of a project whose `idle_timeout` or `max_lifetime` is over.
+    pub expiry: Expiry,
+    /// A project that is stopped for so long is deleted, files and all.
+    pub stopped_retention: Timeout,
+    /// Most stopped projects of this profile; beyond that the one that was stopped
+    /// first is deleted. 0: as many as there are.
+    pub stopped_max: u32,
+}
+
+/// What becomes of a project whose time is over.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Expiry {
+    /// It is stopped; its files and its container stay.
+    #[default]
+    Stop,
+    /// It is deleted, files and all.
+    Delete,
 }
 
 /// Who runs in the sandbox; always a number, so that images need no user table.

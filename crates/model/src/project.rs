@@ -26,6 +26,9 @@ pub type Texts = BTreeMap<Box<str>, Box<str>>;
 /// What a tenant may set on a project; all of it has a value from the start.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Settings {
+    /// What its maker calls it, where that can be no id: see [`ProjectId::of_name`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<Box<str>>,
     /// The profile it was made from.
     pub profile: ProfileName,
     /// The image of its sandbox.

@@ -31,7 +31,7 @@ impl Kind {
         Self::from_type(FileType::from_raw_mode(stat.st_mode))
     }
 
-    fn from_type(file_type: FileType) -> Kind {
+    pub(crate) fn from_type(file_type: FileType) -> Kind {
         match file_type {
             FileType::RegularFile => Kind::File,
             FileType::Directory => Kind::Directory,

@@ -23,6 +23,7 @@
 
 mod archive;
 mod change;
+mod changed;
 mod confine;
 mod copy;
 mod entry;
@@ -30,6 +31,7 @@ mod error;
 mod path;
 mod read;
 mod remove;
+mod search;
 mod staging;
 mod tree;
 mod walk;
@@ -38,12 +40,17 @@ mod workspace;
 pub use archive::{
     ArchiveError, ArchiveFormat, ArchiveSummary, ExtractOptions, SKIPPED_MAX, SkipReason, Skipped,
 };
+pub use changed::{Changed, ChangedBy, ChangedOptions, Mark};
 pub use copy::{Copied, Limits};
 pub use entry::{Entry, Etag, Kind};
 pub use error::{Limit, WorkspaceError};
 pub use path::{BadPath, COMPONENT_BYTES_MAX, COMPONENTS_MAX, PATH_BYTES_MAX, WorkspacePath};
 pub use read::{ListOptions, Listing};
 pub use remove::Recursive;
+pub use search::{
+    Cancel, Case, Glob, MatchedLine, Pattern, PatternSyntax, SearchError, SearchLimits,
+    SearchMatch, SearchOutcome, SearchRequest, SkippedFiles,
+};
 pub use staging::{Precondition, Staged};
 pub use tree::{Tree, TreeEntry, TreeOptions, Usage};
 pub use workspace::{Existing, Owner, Parents, Workspace};

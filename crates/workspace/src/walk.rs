@@ -7,7 +7,7 @@ use std::ffi::{CStr, CString};
 use std::ops::ControlFlow;
 use std::os::fd::OwnedFd;
 
-use rustix::fs::{RawDir, Stat};
+use rustix::fs::{FileType, RawDir, Stat};
 use rustix::io::Errno;
 
 use crate::confine::{DIRECTORY, open_child, stat_child};
@@ -156,6 +156,14 @@ pub(crate) fn for_each_name(
     dir: &OwnedFd,
     mut each: impl FnMut(&CStr) -> Result<ControlFlow<()>, WorkspaceError>,
 ) -> Result<(), WorkspaceError> {
+    for_each_entry(dir, |name, _| each(name))
+}
+
+/// As [`for_each_name`], with what the directory says each entry is; some file systems do not say.
+pub(crate) fn for_each_entry(
+    dir: &OwnedFd,
+    mut each: impl FnMut(&CStr, FileType) -> Result<ControlFlow<()>, WorkspaceError>,
+) -> Result<(), WorkspaceError> {
     let mut buffer = Vec::with_capacity(NAMES_BUFFER_BYTES);
     let mut entries = RawDir::new(dir, buffer.spare_capacity_mut());
     while let Some(entry) = entries.next() {
@@ -169,7 +177,7 @@ pub(crate) fn for_each_name(
         if name == c"." || name == c".." {
             continue;
         }
-        if each(name)?.is_break() {
+        if each(name, entry.file_type())?.is_break() {
             break;
         }
     }

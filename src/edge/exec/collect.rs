@@ -13,7 +13,7 @@ use crate::edge::process::signals;
 
 /// What a command wrote and how it ended.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Collected {
+pub struct Collected {
     stdout: Kept,
     stderr: Kept,
     status: ExitStatus,
@@ -31,7 +31,7 @@ struct Kept {
 
 /// The answer to a request without events.
 #[derive(Debug, Serialize)]
-pub(super) struct Document {
+pub(in crate::edge) struct Document {
     stdout: String,
     stderr: String,
     exit_code: i32,
@@ -79,6 +79,35 @@ pub(super) async fn collect<C: Says>(
 }
 
 impl Collected {
+    /// How it ended, as a shell says it: 128 and the signal after a signal.
+    #[must_use]
+    pub fn exit_code(&self) -> i32 {
+        self.status.shell_code()
+    }
+
+    /// Whether its time was over.
+    #[must_use]
+    pub fn timed_out(&self) -> bool {
+        self.timed_out
+    }
+
+    /// Standard output and standard error as text, with U+FFFD for what is not UTF-8.
+    #[must_use]
+    pub fn into_texts(self) -> (String, String) {
+        (self.stdout.text(Encoding::Utf8), self.stderr.text(Encoding::Utf8))
+    }
+
+    /// Bytes that were kept of both streams.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        self.stdout.bytes.len() + self.stderr.bytes.len()
+    }
+
+    /// As JSON, with the output as text.
+    pub(in crate::edge) fn text_document(self, took: Duration) -> Document {
+        self.document(Encoding::Utf8, took)
+    }
+
     /// As JSON.
     pub(super) fn document(self, encoding: Encoding, took: Duration) -> Document {
         Document {

@@ -12,6 +12,7 @@ use futures_util::{Stream, stream};
 use sandtree_actors::ExecOutput;
 use sandtree_model::{Answer, ExitStatus, Fault};
 use serde_json::json;
+use tokio::sync::mpsc;
 use tokio::time::Instant;
 
 use super::text::{Piece, Splitter};
@@ -28,20 +29,33 @@ pub(super) fn tell<C: Says + 'static>(
     begun: Instant,
     limit: Duration,
 ) -> impl Stream<Item = SseEvent> + Send + 'static {
-    let telling = Telling {
-        command,
-        feed,
-        fed: false,
-        streams: Default::default(),
-        told: VecDeque::new(),
-        begun,
-        deadline: begun + limit,
-        is_over: false,
-    };
-    stream::unfold(telling, |mut telling| async {
+    stream::unfold(Telling::new(command, feed, begun, limit), |mut telling| async {
         let event = telling.next().await?;
         Some((event, telling))
     })
+}
+
+/// Sends the events of a command that is one of several, up to its `exit`; answers its exit
+/// code, and whether its time was over.
+pub(super) async fn forward<C: Says>(
+    command: C,
+    feed: Feed,
+    limit: Duration,
+    to: &mpsc::Sender<SseEvent>,
+) -> Result<(i32, bool), Problem> {
+    let mut telling = Telling::new(command, feed, Instant::now(), limit);
+    while let Some(event) = telling.next().await {
+        // An error ends more than this command, and is told by who runs them all.
+        if event.event != Some("error") {
+            // Who is gone drops this future as well.
+            let _ = to.send(event).await;
+        }
+    }
+    match telling.ended {
+        Some(Ok(ended)) => Ok(ended),
+        Some(Err(problem)) => Err(problem),
+        None => Err(Problem::internal("a command ended without an end")),
+    }
 }
 
 struct Telling<C> {
@@ -55,12 +69,28 @@ struct Telling<C> {
     begun: Instant,
     deadline: Instant,
     is_over: bool,
+    /// Exit code and whether its time was over, or why neither is known.
+    ended: Option<Result<(i32, bool), Problem>>,
 }
 
 /// Names of the events with output.
 const NAMES: [&str; 2] = ["stdout", "stderr"];
 
 impl<C: Says> Telling<C> {
+    fn new(command: C, feed: Feed, begun: Instant, limit: Duration) -> Self {
+        Self {
+            command,
+            feed,
+            fed: false,
+            streams: Default::default(),
+            told: VecDeque::new(),
+            begun,
+            deadline: begun + limit,
+            is_over: false,
+            ended: None,
+        }
+    }
+
     async fn next(&mut self) -> Option<SseEvent> {
         while self.told.is_empty() && !self.is_over {
             let output = tokio::select! {
@@ -112,11 +142,13 @@ impl<C: Says> Telling<C> {
             exit["signal"] = signal.into();
         }
         self.told.push_back(SseEvent::json("exit", &exit));
+        self.ended = Some(Ok((status.shell_code(), timed_out)));
     }
 
     fn fail(&mut self, problem: Problem) {
         self.finish();
         self.told.push_back(SseEvent::json("error", &problem.document()));
+        self.ended = Some(Err(problem));
     }
 
     fn finish(&mut self) {

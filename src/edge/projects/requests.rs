@@ -37,6 +37,7 @@ impl CreateBody {
     pub(super) fn into_request(self, idempotency: Option<Idempotency>) -> CreateRequest {
         CreateRequest {
             id: self.id,
+            name: None,
             profile: self.profile,
             image: self.image,
             env: self.env,

@@ -25,6 +25,7 @@ pub(in crate::store) fn key(tenant: &str, id: &str) -> ProjectKey {
 
 pub(super) fn settings() -> Settings {
     Settings {
+        name: None,
         profile: "default".into(),
         image: "image".into(),
         env: [("SECRET".into(), "hunter2".into())].into(),

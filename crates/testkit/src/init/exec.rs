@@ -60,7 +60,11 @@ impl Command<'_> {
     /// How it ended; `None` when it could not be started.
     async fn work(&mut self) -> Result<Option<ExitStatus>, FrameError> {
         let argv = self.spec.argv.clone();
-        let words: Vec<&str> = argv.iter().map(String::as_str).collect();
+        let mut words: Vec<&str> = argv.iter().map(String::as_str).collect();
+        // A shell that knows words and nothing else.
+        if let ["/bin/sh", "-c", text] = words.as_slice() {
+            words = text.split_whitespace().collect();
+        }
         let Some((program, rest)) = words.split_first() else { return self.missing("").await };
         if !PROGRAMS.contains(program) {
             return self.missing(program).await;

@@ -12,7 +12,7 @@ use rustix::fs::{Stat, fstat, readlinkat};
 use tar::{Builder, EntryType, Header};
 
 use super::{ArchiveError, ArchiveFormat, ArchiveSummary, SkipReason};
-use crate::confine::{self, CONTENT, Links};
+use crate::confine::{self, CONTENT, DIRECTORY, Links};
 use crate::copy::{Limits, is_change};
 use crate::entry::{self, Kind, MODE_BITS};
 use crate::error::{Limit, WorkspaceError};
@@ -47,29 +47,70 @@ impl Workspace {
         // Before the first byte, so that a missing directory is an error and no archive.
         let start = confine::open(&self.inner.root, path.as_str(), CONTENT, Links::Follow)
             .map_err(WorkspaceError::from)?;
-        let is_open = Cell::new(true);
-        let to = Valve { to, is_open: &is_open };
-        match format {
-            ArchiveFormat::Tar => Ok(pack(path, start, to, limits, &is_open)?.0),
-            ArchiveFormat::TarGz => {
-                let gzip = GzEncoder::new(to, Compression::fast());
-                let (summary, gzip) = pack(path, start, gzip, limits, &is_open)?;
-                gzip.finish().and_then(|mut to| to.flush()).map_err(ArchiveError::Unwritable)?;
-                Ok(summary)
-            }
+        write(format, to, limits, Content::Tree { path, start })
+    }
+
+    /// Writes some regular files of a directory as an archive, by their paths from it on and in
+    /// their order. One that has vanished, is no file any more, or has grown beyond `limits` is
+    /// skipped.
+    ///
+    /// # Errors
+    ///
+    /// [`ArchiveError::Unwritable`] when `to` fails; [`ArchiveError::Workspace`] when there is no
+    /// such directory.
+    pub fn archive_files_out(
+        &self,
+        dir: &WorkspacePath,
+        files: &[WorkspacePath],
+        format: ArchiveFormat,
+        to: impl Write,
+        limits: &Limits,
+    ) -> Result<ArchiveSummary, ArchiveError> {
+        let dir = confine::open(&self.inner.root, dir.as_str(), DIRECTORY, Links::Follow)
+            .map_err(WorkspaceError::from)?;
+        write(format, to, limits, Content::Files { dir, files })
+    }
+}
+
+/// What goes into an archive.
+enum Content<'a> {
+    /// All that is in a directory, or one file.
+    Tree { path: &'a WorkspacePath, start: OwnedFd },
+    /// These files of a directory.
+    Files { dir: OwnedFd, files: &'a [WorkspacePath] },
+}
+
+fn write(
+    format: ArchiveFormat,
+    to: impl Write,
+    limits: &Limits,
+    content: Content<'_>,
+) -> Result<ArchiveSummary, ArchiveError> {
+    let is_open = Cell::new(true);
+    let to = Valve { to, is_open: &is_open };
+    match format {
+        ArchiveFormat::Tar => Ok(pack(content, to, limits, &is_open)?.0),
+        ArchiveFormat::TarGz => {
+            let gzip = GzEncoder::new(to, Compression::fast());
+            let (summary, gzip) = pack(content, gzip, limits, &is_open)?;
+            gzip.finish().and_then(|mut to| to.flush()).map_err(ArchiveError::Unwritable)?;
+            Ok(summary)
         }
     }
 }
 
 fn pack<W: Write>(
-    path: &WorkspacePath,
-    start: OwnedFd,
+    content: Content<'_>,
     to: W,
     limits: &Limits,
     is_open: &Cell<bool>,
 ) -> Result<(ArchiveSummary, W), ArchiveError> {
     let mut packer = Packer { tar: Builder::new(to), limits, summary: ArchiveSummary::default() };
-    if let Err(error) = packer.start(path, start) {
+    let packed = match content {
+        Content::Tree { path, start } => packer.start(path, start),
+        Content::Files { dir, files } => packer.files(&dir, files),
+    };
+    if let Err(error) = packed {
         // Dropping the writers would end the archive as if it were complete.
         is_open.set(false);
         return Err(error);
@@ -114,6 +155,23 @@ impl<W: Write> Packer<'_, W> {
         }
         let stat = check_file(&start)?;
         self.file(path.name().unwrap_or("").as_bytes(), start, &stat)
+    }
+
+    fn files(&mut self, dir: &OwnedFd, files: &[WorkspacePath]) -> Result<(), ArchiveError> {
+        for path in files {
+            let opened = confine::open(dir, path.as_str(), CONTENT, Links::Refuse);
+            let checked = opened.map_err(WorkspaceError::from).and_then(|file| {
+                let stat = check_file(&file)?;
+                Ok((file, stat))
+            });
+            match checked.map(|(file, stat)| self.file(path.as_str().as_bytes(), file, &stat)) {
+                Ok(Err(ArchiveError::OverLimit { .. })) | Err(_) => {
+                    self.summary.skip(path.as_str().as_bytes(), SkipReason::Changed);
+                }
+                Ok(written) => written?,
+            }
+        }
+        Ok(())
     }
 
     fn tree(&mut self, start: OwnedFd) -> Result<(), ArchiveError> {

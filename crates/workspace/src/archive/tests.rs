@@ -262,3 +262,29 @@ fn a_writer_that_fails_is_told_from_a_workspace_that_fails() {
         fixture.workspace.archive_out(&path("gone"), ArchiveFormat::Tar, Vec::new(), &LIMITS);
     assert!(matches!(outcome, Err(ArchiveError::Workspace(crate::WorkspaceError::NotFound))));
 }
+
+#[test]
+fn some_files_of_a_directory_go_out_and_what_vanished_is_skipped() {
+    let fixture = Fixture::new();
+    for (path, content) in [("d/a", "1"), ("d/e/b", "22"), ("d/c", "333"), ("d/large", "4444")] {
+        let path = fixture.host(path);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, content).unwrap();
+    }
+    std::os::unix::fs::symlink(fixture.outside().join("secret"), fixture.host("d/link")).unwrap();
+    let files = ["e/b", "a", "gone", "link", "large"].map(path);
+    let mut out = Vec::new();
+    let limits = Limits { bytes_max: 6, ..LIMITS };
+    let summary = fixture
+        .workspace
+        .archive_files_out(&path("d"), &files, ArchiveFormat::Tar, &mut out, &limits)
+        .unwrap();
+    assert_eq!((summary.files, summary.bytes, summary.skipped_total), (2, 3, 3));
+    let mut archive = tar::Archive::new(out.as_slice());
+    let names: Vec<_> = archive
+        .entries()
+        .unwrap()
+        .map(|entry| String::from_utf8(entry.unwrap().path_bytes().into_owned()).unwrap())
+        .collect();
+    assert_eq!(names, ["e/b", "a"]);
+}

@@ -1,0 +1,8 @@
+//! The contracts of other systems, row by row, over real sockets and real containers.
+
+#[path = "dialects/bharatbuild.rs"]
+mod bharatbuild;
+#[path = "dialects/socket.rs"]
+mod socket;
+#[path = "dialects/terminal_server.rs"]
+mod terminal_server;
