@@ -42,6 +42,7 @@ pub mod terminal;
 #[cfg(test)]
 pub(crate) mod testing;
 pub mod time;
+pub mod watch;
 pub mod websocket;
 
 use std::collections::BTreeMap;
@@ -89,6 +90,7 @@ pub fn table() -> Vec<Route> {
         at("/v1/projects/{id}/files:batch",       [post(files::batch)]),
         at("/v1/projects/{id}/tree",              [get(files::tree)]),
         at("/v1/projects/{id}/search",            [get(search::find)]),
+        at("/v1/projects/{id}/watch",             [get(watch::follow)]),
         at("/v1/projects/{id}/archive",           [get(archive::download), put(archive::upload)]),
 
         at("/v1/run",                             [post(run::run)]),

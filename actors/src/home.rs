@@ -308,7 +308,7 @@ async fn serve_control(mut connection: UnixStream, shared: Arc<Shared>, version:
     // The token was for one handshake; what init knows now, nobody can read again.
     let _ = fs::remove_file(shared.root.join("home").join(TOKEN_NAME));
     let number = shared.links_made.fetch_add(1, Ordering::Relaxed) + 1;
-    let (link, ends) = Link::new(number, Arc::clone(&shared.streams));
+    let (link, ends) = Link::new(number, welcome.version, Arc::clone(&shared.streams));
     let (sender, mut receiver) = mpsc::channel(NEWS_WAITING_MAX);
     shared.link.send_replace(Some(link));
     let news = shared.news.clone();

@@ -60,6 +60,7 @@ mod tasks;
 mod terminal;
 mod tree;
 mod view;
+mod watch;
 
 pub use events::EventReader;
 pub use files::{FileNote, Files, WriteError};
@@ -71,3 +72,4 @@ pub use settings::TreeSettings;
 pub use terminal::{TerminalInput, TerminalItem, ViewRequest, Viewer};
 pub use tree::{Operation, Tree};
 pub use view::{Cursor, ProcessState, ProcessView, TerminalView, View};
+pub use watch::{Watch, WatchItem};

@@ -32,6 +32,8 @@ const OWED_MAX: usize = 2048;
 pub(crate) struct Link {
     /// Tells this link from an earlier one of the same sandbox.
     pub(crate) number: u64,
+    /// The version of the wire that both sides speak.
+    pub(crate) version: u16,
     next_id: AtomicU64,
     requests: mpsc::Sender<Vec<u8>>,
     replies: Arc<Owed<Reply>>,
@@ -105,14 +107,25 @@ pub(crate) struct LinkEnds {
 
 impl Link {
     /// A link whose connection is served by [`LinkEnds::serve`].
-    pub(crate) fn new(number: u64, streams: Arc<Owed<UnixStream>>) -> (Arc<Self>, LinkEnds) {
+    pub(crate) fn new(
+        number: u64,
+        version: u16,
+        streams: Arc<Owed<UnixStream>>,
+    ) -> (Arc<Self>, LinkEnds) {
         let (sender, receiver) = mpsc::channel(REQUESTS_WAITING_MAX);
         let replies = Arc::new(Owed::default());
         let closed = CancellationToken::new();
         let ends =
             LinkEnds { requests: receiver, replies: Arc::clone(&replies), closed: closed.clone() };
-        let link =
-            Self { number, next_id: AtomicU64::new(1), requests: sender, replies, streams, closed };
+        let link = Self {
+            number,
+            version,
+            next_id: AtomicU64::new(1),
+            requests: sender,
+            replies,
+            streams,
+            closed,
+        };
         (Arc::new(link), ends)
     }
 

@@ -19,6 +19,10 @@ use crate::sandbox::Traffic;
 use crate::settings::TreeSettings;
 use crate::view::{ProcessView, TerminalView, View};
 
+/// Most watches of one sandbox's files: each takes one of the 128 instances of inotify that
+/// the kernel lets the sandbox's uid have.
+pub(crate) const WATCHES_MAX: usize = 16;
+
 /// One live project's published state. Its row is set by the repository alone,
 /// after the commit; the rest by the actor that it is about.
 pub(crate) struct Live {
@@ -33,6 +37,8 @@ pub(crate) struct Live {
     pub(crate) events: EventLog,
     /// Places for commands in the sandbox.
     pub(crate) exec_places: Arc<Semaphore>,
+    /// Places for watches of the sandbox's files.
+    pub(crate) watch_places: Arc<Semaphore>,
     /// Places for requests in flight.
     pub(crate) request_places: Arc<Semaphore>,
     /// What the connections to the sandbox's ports carry.
@@ -67,6 +73,7 @@ impl Live {
             log_grown: watch::Sender::new(0),
             events: EventLog::new(limits.events_kept, floor),
             exec_places: Arc::new(Semaphore::new(limits.execs_max)),
+            watch_places: Arc::new(Semaphore::new(WATCHES_MAX)),
             request_places: Arc::new(Semaphore::new(limits.requests_max)),
             traffic: Arc::default(),
             carried: AtomicU64::new(0),

@@ -41,6 +41,8 @@ const USER: &str = "sandtree.user";
 pub struct State {
     /// Sessions of the Terminal Server that are being made.
     pub sessions: terminal_server::Sessions,
+    /// What the clients of the AI Project Builder did within the last minute.
+    pub rates: builder::Rates,
 }
 
 /// Whose contract a request follows.
@@ -156,6 +158,9 @@ impl Dialect {
             Dialect::TerminalServer => terminal_server::problem,
             Dialect::Daiv => daiv::problem,
         };
+        if self == Dialect::Builder {
+            builder::name_request(&mut response);
+        }
         let Some(problem) = response.extensions_mut().remove::<Problem>() else { return response };
         let mut said = say(&problem);
         // All of them close a socket that may not be before it is one.

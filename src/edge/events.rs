@@ -51,7 +51,7 @@ pub async fn follow(call: Call) -> Answered {
 }
 
 /// A client that does not say what it takes, takes all.
-fn accepts_events(call: &Call) -> bool {
+pub(super) fn accepts_events(call: &Call) -> bool {
     let all = |value: &str| value.contains("*/*") || value.contains("text/*");
     let accept = call.headers.get(warp::http::header::ACCEPT);
     let takes_all = accept.is_none_or(|value| value.to_str().is_ok_and(all));

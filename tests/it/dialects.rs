@@ -2,6 +2,8 @@
 
 #[path = "dialects/bharatbuild.rs"]
 mod bharatbuild;
+#[path = "dialects/builder.rs"]
+mod builder;
 #[path = "dialects/socket.rs"]
 mod socket;
 #[path = "dialects/terminal_server.rs"]

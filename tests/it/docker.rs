@@ -36,3 +36,5 @@ mod search;
 mod store_faults;
 #[path = "docker/survival.rs"]
 mod survival;
+#[path = "docker/watch.rs"]
+mod watch;

@@ -23,10 +23,19 @@ const END_MARGIN: Duration = Duration::from_secs(10);
 /// Longest time until a start is shown to readers.
 const SHOWN_WITHIN: Duration = Duration::from_secs(2);
 
+/// What becomes of a process that runs when another is to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Running {
+    /// It is ended, unless it is the same.
+    Replace,
+    /// It goes on, and the other is refused.
+    Keep,
+}
+
 /// A change that waits for the one before it.
 pub(crate) enum Change {
-    /// Run this, in place of what runs.
-    Put(Box<ProcessSpec>, PutReply),
+    /// Run this, in place of what runs or beside nothing.
+    Put(Box<ProcessSpec>, Running, PutReply),
     /// End what runs.
     Stop(RpcReplyPort<Answer<ProcessView>>),
     /// Start under this record, if the row still has the start with this epoch.
@@ -49,8 +58,8 @@ impl Task {
     /// Does a change; what has to be done later, because the store was away.
     pub(super) async fn run(&self, change: Change) -> Option<Change> {
         match change {
-            Change::Put(spec, reply) => {
-                let outcome = self.put(*spec).await;
+            Change::Put(spec, running, reply) => {
+                let outcome = self.put(*spec, running).await;
                 let again = outcome.as_ref().err().filter(|it| is_in_doubt(it));
                 let again = again.map(|_| Change::Settle);
                 // Who does not wait any more reads the process.
@@ -146,9 +155,12 @@ impl Task {
         self.live.process.borrow().clone()
     }
 
-    async fn put(&self, spec: ProcessSpec) -> Answer<(ProcessView, bool)> {
+    async fn put(&self, spec: ProcessSpec, running: Running) -> Answer<(ProcessView, bool)> {
         let last = self.live.row().process.clone();
         if let Some(view) = self.view().filter(ProcessView::is_running) {
+            if running == Running::Keep {
+                return Err(Refusal::Exists { what: "a process that runs".into() }.into());
+            }
             if view.record.wanted && view.record.spec == spec {
                 return Ok((view, false));
             }

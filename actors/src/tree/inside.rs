@@ -9,7 +9,7 @@ use super::enter::{Admitted, no_such};
 use crate::files::{self, Files};
 use crate::live::Busy;
 use crate::log::LogReader;
-use crate::process::ProcessMsg;
+use crate::process::{ProcessMsg, Running};
 use crate::project::ProjectMsg;
 use crate::sandbox::Sandbox;
 use crate::terminal::{TerminalMsg, ViewRequest, Viewer};
@@ -40,10 +40,31 @@ impl Tree {
         key: &ProjectKey,
         spec: ProcessSpec,
     ) -> Answer<(ProcessView, bool)> {
+        self.run_process(key, spec, Running::Replace).await
+    }
+
+    /// Starts the project's process if none runs, whatever its spec.
+    ///
+    /// # Errors
+    ///
+    /// As [`Tree::put_process`], and [`Refusal::Exists`] when one runs.
+    pub async fn start_process(&self, key: &ProjectKey, spec: ProcessSpec) -> Answer<ProcessView> {
+        Ok(self.run_process(key, spec, Running::Keep).await?.0)
+    }
+
+    async fn run_process(
+        &self,
+        key: &ProjectKey,
+        spec: ProcessSpec,
+        running: Running,
+    ) -> Answer<(ProcessView, bool)> {
         let admitted = self.admit(key).await?;
         let spec = Box::new(spec);
         self.lease(&admitted).await?;
-        self.ask_project(&admitted, |reply| ProjectMsg::Process(ProcessMsg::Put(spec, reply))).await
+        self.ask_project(&admitted, |reply| {
+            ProjectMsg::Process(ProcessMsg::Put(spec, running, reply))
+        })
+        .await
     }
 
     /// Ends the project's process: TERM, then KILL after its grace period.

@@ -7,7 +7,7 @@ use super::{Operation, Tree};
 use crate::ask::ask;
 use crate::container::{Asked, ContainerMsg};
 use crate::project::ProjectMsg;
-use crate::request::{PatchRequest, check_env, check_labels, check_limits};
+use crate::request::{PatchRequest, check_env, check_image, check_labels, check_limits};
 use crate::view::View;
 
 impl Tree {
@@ -94,9 +94,11 @@ impl Tree {
     pub async fn patch(&self, key: &ProjectKey, patch: PatchRequest) -> Answer<View> {
         let admitted = self.admit(key).await?;
         let limits = check_limits(admitted.hold.live().row().settings.limits.with(patch.limits))?;
+        patch.image.as_deref().map_or(Ok(()), check_image)?;
         patch.env.as_ref().map_or(Ok(()), check_env)?;
         patch.labels.as_ref().map_or(Ok(()), check_labels)?;
         let patch = ProjectPatch {
+            image: patch.image,
             env: patch.env,
             labels: patch.labels,
             limits: Some(limits),

@@ -215,7 +215,7 @@ async fn an_idempotency_key_finds_what_it_made() {
 }
 
 #[tokio::test]
-async fn changed_limits_make_a_new_container_at_the_next_start() {
+async fn changed_limits_and_images_make_a_new_container_at_the_next_start() {
     let world = World::new();
     let tree = world.spawn().await;
     let first = tree.running("demo").await.project.container.clone().expect("a container");
@@ -226,8 +226,18 @@ async fn changed_limits_make_a_new_container_at_the_next_start() {
     let same = tree.get("demo").await.expect("the project");
     assert_eq!(same.project.container.as_ref().expect("a container").id, first.id);
     let restarted = tree.operate("demo", Operation::Restart).await.expect("a restart");
-    assert_ne!(restarted.project.container.as_ref().expect("a container").id, first.id);
+    let second = restarted.project.container.clone().expect("a container");
+    assert_ne!(second.id, first.id);
+
+    let patch = PatchRequest { image: Some("another:1".into()), ..PatchRequest::default() };
+    let patched = tree.call(|tree| async move { tree.patch(&key("demo"), patch).await }).await;
+    assert_eq!(&*patched.expect("a patch").project.settings.image, "another:1");
+    let restarted = tree.operate("demo", Operation::Restart).await.expect("a restart");
+    assert_ne!(restarted.project.container.as_ref().expect("a container").id, second.id);
     assert_runs_once(&world, &restarted.project.sandbox);
+    let patch = PatchRequest { image: Some("../x".into()), ..PatchRequest::default() };
+    let refused = tree.call(|tree| async move { tree.patch(&key("demo"), patch).await }).await;
+    assert!(matches!(refused, Err(Failure::Refused(Refusal::Invalid { .. }))), "{refused:?}");
 }
 
 #[tokio::test]

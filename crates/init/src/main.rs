@@ -9,7 +9,7 @@
 //!       2  become undumpable, take a name          main
 //!       3  block signals, open their descriptor    signals, stop
 //!       4  dial the server, again and again        home, control
-//!       5  serve: exec, attach, dial, stats        stream, exec, attach, dial, stats
+//!       5  serve: exec, attach, dial, watch, ...   stream, exec, attach, dial, watch, stats
 //! jobs                                             job, ring, memory, pty
 //! processes         command → subreaper → tree, watched by reaper and processes
 //! ```
@@ -45,6 +45,7 @@ mod stream;
 mod subreaper;
 mod sys;
 mod tree;
+mod watch;
 
 use std::io;
 use std::path::PathBuf;

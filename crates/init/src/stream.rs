@@ -3,12 +3,14 @@
 use std::rc::Rc;
 
 use sandtree_wire::write_message;
-use sandtree_wire::{AttachEvent, DialEvent, ExecEvent, FrameError, StartError, Stream};
+use sandtree_wire::{
+    AttachEvent, DialEvent, ExecEvent, FrameError, StartError, Stream, WatchEvent,
+};
 use tokio::net::UnixStream;
 use tokio::task::spawn_local;
 
 use crate::init::Init;
-use crate::{attach, dial, exec, home};
+use crate::{attach, dial, exec, home, watch};
 
 /// Most streams at once.
 const STREAMS_MAX: u32 = 1024;
@@ -38,6 +40,7 @@ async fn serve(init: &Rc<Init>, connection: UnixStream, stream: Stream) -> Resul
             attach::serve(connection, job, from).await
         }
         Stream::Dial { port } => dial::serve(connection, port).await,
+        Stream::Watch(spec) => watch::serve(connection, spec).await,
     }
 }
 
@@ -49,5 +52,6 @@ async fn refuse(init: &Init, id: u64, stream: &Stream) -> Result<(), FrameError>
         Stream::Exec(_) => write_message(&mut connection, &ExecEvent::Failed(error)).await,
         Stream::Attach { .. } => write_message(&mut connection, &AttachEvent::Unknown).await,
         Stream::Dial { .. } => write_message(&mut connection, &DialEvent::Failed(error)).await,
+        Stream::Watch(_) => write_message(&mut connection, &WatchEvent::Failed(error)).await,
     }
 }

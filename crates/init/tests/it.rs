@@ -21,3 +21,5 @@ mod job;
 mod server;
 #[path = "it/terminal.rs"]
 mod terminal;
+#[path = "it/watch.rs"]
+mod watch;

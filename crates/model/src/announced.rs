@@ -36,6 +36,10 @@ pub fn announced(line: &str) -> Option<u16> {
     while !line.is_char_boundary(end) {
         end -= 1;
     }
+    // Most lines have no number that could be a port.
+    if line.bytes().filter(u8::is_ascii_digit).count() < 4 {
+        return None;
+    }
     let line = without_escapes(&line[..end]);
     let lower = line.to_lowercase();
     if TROUBLE.iter().any(|word| lower.contains(word)) {

@@ -2,9 +2,11 @@
 //!
 //! A policy is courtesy and not a defence: it tells a user early what makes no sense in a
 //! sandbox. What keeps a sandbox in is its container, whatever it runs. Two systems have
-//! one each, in a file of its own: [`validator`] reads a line for a shell. They share the
+//! one each, in a file of its own: [`validator`]
+//! reads a line for a shell, [`builder`] a program and its arguments. They share the
 //! [`Verdict`] and how a line becomes [`words`].
 
+pub mod builder;
 pub mod tables;
 pub mod validator;
 pub mod words;

@@ -9,6 +9,7 @@
 //! exec      server: Data (stdin), End, ExecInput  init: ExecEvent, Data, Stderr
 //! attach    server: Data (input)                  init: AttachEvent, Record
 //! dial      init: DialEvent; after Connected both sides send bytes without frames
+//! watch     server: nothing                       init: WatchEvent*
 //! ```
 //!
 //! There is one control connection. For each stream that the server wants it
@@ -33,7 +34,12 @@ pub use frame::{
 pub use message::*;
 
 /// The newest version of the wire that this code speaks.
-pub const VERSION: u16 = 1;
+///
+/// - 1: the first.
+/// - 2: [`Stream::Watch`].
+pub const VERSION: u16 = 2;
+/// The first version with [`Stream::Watch`].
+pub const WATCH_VERSION: u16 = 2;
 /// The oldest version that the server still speaks.
 pub const OLDEST_VERSION: u16 = 1;
 

@@ -126,6 +126,78 @@ pub enum Stream {
         /// Port to connect to.
         port: u16,
     },
+    /// Tell what changes below a directory. Since version 2.
+    Watch(WatchSpec),
+}
+
+/// What to watch.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WatchSpec {
+    /// The directory; paths in events begin from it.
+    pub path: String,
+    /// Names that are neither told nor looked into; `*` stands for anything.
+    pub exclude: Vec<String>,
+    /// Whether directories below it are watched too.
+    pub recursive: bool,
+    /// Most directories that are watched.
+    pub directories_max: u32,
+}
+
+/// What init says in messages on a watch stream.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum WatchEvent {
+    /// What happens from here on is told.
+    Ready {
+        /// How many directories are watched.
+        directories: u32,
+    },
+    /// What happened, in its order; at most [`CHANGES_MAX`].
+    Changes(Vec<Change>),
+    /// More happened than could be told: only looking at the files shows it. What
+    /// happens from here on is told again.
+    Overflow,
+    /// Directories are not watched, because there are too many. Said once.
+    Limited {
+        /// How many are watched.
+        directories: u32,
+    },
+    /// The directory cannot be watched any more; the last frame.
+    Failed(StartError),
+}
+
+/// Most changes in one [`WatchEvent::Changes`].
+pub const CHANGES_MAX: usize = 256;
+/// Most bytes of all paths in one [`WatchEvent::Changes`], but for the last change.
+pub const CHANGES_BYTES_MAX: usize = 32 * 1024;
+
+/// One change. What is not UTF-8 in a path is replaced by U+FFFD.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Change {
+    /// What was changed, from the watched directory on.
+    pub path: String,
+    /// Whether it is a directory.
+    pub is_dir: bool,
+    /// What happened to it.
+    pub what: WhatChanged,
+}
+
+/// What happened to a file or directory.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum WhatChanged {
+    /// It is there now: made, linked, or moved to here from where nothing is watched,
+    /// perhaps in the place of another.
+    Created,
+    /// Its content was written.
+    Modified,
+    /// It is not there any more.
+    Removed,
+    /// It was there and is here now.
+    Renamed {
+        /// Its path before.
+        from: String,
+    },
 }
 
 /// A command.

@@ -2,17 +2,17 @@
 //!
 //! A container there is a project here, by its name. What a client cannot say in this
 //! contract is kept in labels, which the native API shows and changes as any other: see
-//! [`project`].
+//! `project`.
 //!
 //! | what | where |
 //! | --- | --- |
-//! | which project a request is about, and how it is shown | [`project`] |
-//! | making one, with sizes as people write them | [`create`], [`sizes`] |
-//! | commands, and the events that tell about them | [`exec`], [`events`], [`lines`], [`display`] |
-//! | files | [`files`] |
-//! | status, usage, stop, restart, delete | [`lifecycle`] |
-//! | ports and URLs | [`ports`] |
-//! | the reverse proxy of previews | [`preview`] |
+//! | which project a request is about, and how it is shown | `project` |
+//! | making one, with sizes as people write them | `create`, `sizes` |
+//! | commands, and the events that tell about them | `exec`, `events`, `lines`, `display` |
+//! | files | `files` |
+//! | status, usage, stop, restart, delete | `lifecycle` |
+//! | ports and URLs | `ports` |
+//! | the reverse proxy of previews | `preview` |
 
 mod create;
 mod display;

@@ -6,6 +6,10 @@ mod create;
 mod exec;
 #[path = "bharatbuild/files.rs"]
 mod files;
+#[path = "bharatbuild/hook.rs"]
+mod hook;
+#[path = "bharatbuild/images.rs"]
+mod images;
 #[path = "bharatbuild/lifecycle.rs"]
 mod lifecycle;
 #[path = "bharatbuild/preview.rs"]

@@ -105,7 +105,7 @@ fn outside(lower: &str) -> Option<&'static str> {
     OUTSIDE.into_iter().find(|text| lower.contains(text)).or_else(|| {
         let is_other = |(at, _)| {
             let rest = lower[at..].strip_prefix(HOME);
-            !rest.is_some_and(|rest| !rest.starts_with(|c: char| c.is_alphanumeric() || c == '_'))
+            rest.is_none_or(|rest| rest.starts_with(|c: char| c.is_alphanumeric() || c == '_'))
         };
         lower.match_indices("/home/").any(is_other).then_some("/home/")
     })

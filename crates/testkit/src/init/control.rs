@@ -4,10 +4,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use sandtree_wire::{
-    DialEvent, ExitStatus, FrameError, FromInit, Numbered, Reply, Request, Role, StartError, Stats,
-    Stream, Welcome, read_message, write_message,
+    Change, DialEvent, ExitStatus, FrameError, FromInit, Numbered, Reply, Request, Role,
+    StartError, Stats, Stream, WatchEvent, WatchSpec, Welcome, WhatChanged, read_message,
+    write_message,
 };
-use tokio::io::AsyncWriteExt as _;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::UnixStream;
 use tokio::net::unix::OwnedReadHalf;
 use tokio::sync::mpsc;
@@ -189,7 +190,34 @@ async fn open(shared: Arc<Shared>, token: String, id: u64, stream: Stream) {
         Stream::Exec(spec) => exec::run(&shared, connection, spec).await,
         Stream::Attach { job, epoch, from } => shared.attach(connection, job, epoch, from).await,
         Stream::Dial { port } => echo(connection, port).await,
+        Stream::Watch(spec) => tell_changes(connection, &spec).await,
     };
+}
+
+/// Tells the same of every directory but one.
+async fn tell_changes(mut connection: UnixStream, spec: &WatchSpec) -> Result<(), FrameError> {
+    if spec.path.ends_with("/none") {
+        let failed = WatchEvent::Failed(StartError { errno: 2, what: "watch".into() });
+        return write_message(&mut connection, &failed).await;
+    }
+    let change = |path: &str, is_dir, what| Change { path: path.into(), is_dir, what };
+    let renamed = WhatChanged::Renamed { from: "a".into() };
+    for event in [
+        WatchEvent::Ready { directories: spec.directories_max },
+        WatchEvent::Changes(vec![
+            change("a", false, WhatChanged::Created),
+            change("a", false, WhatChanged::Modified),
+            change("b", false, renamed),
+            change("d", true, WhatChanged::Removed),
+        ]),
+        WatchEvent::Limited { directories: 7 },
+        WatchEvent::Overflow,
+    ] {
+        write_message(&mut connection, &event).await?;
+    }
+    // Until the server hangs up; it sends nothing.
+    let _ = connection.read_u8().await;
+    Ok(())
 }
 
 async fn echo(mut connection: UnixStream, port: u16) -> Result<(), FrameError> {

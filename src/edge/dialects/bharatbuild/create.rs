@@ -105,6 +105,7 @@ async fn reuse(call: &Call, view: View, wanted: &Wanted) -> Result<View, Problem
     let tree = &call.context.tree;
     let changes = wanted.labels.iter().cloned().chain([(DELETED, None)]);
     let patch = PatchRequest {
+        image: image(call, wanted),
         env: None,
         labels: Some(project::with_labels(&view, changes)),
         limits: wanted.limits,
@@ -116,8 +117,6 @@ async fn reuse(call: &Call, view: View, wanted: &Wanted) -> Result<View, Problem
 }
 
 fn request(call: &Call, name: &str, key: &ProjectKey, wanted: &Wanted) -> CreateRequest {
-    let images = &call.context.settings.dialects.bharatbuild.images;
-    let image = images.get(wanted.project_type.as_str()).or_else(|| images.get(TYPE_DEFAULT));
     let user = call.principal().map_or("anonymous", |by| &by.name);
     let label =
         |(name, value): &(&str, Option<String>)| Some(((*name).into(), value.as_deref()?.into()));
@@ -125,7 +124,7 @@ fn request(call: &Call, name: &str, key: &ProjectKey, wanted: &Wanted) -> Create
         id: Some(key.id.clone()),
         name: name.parse::<ProjectId>().is_err().then(|| name.into()),
         profile: Some(PROFILE.into()),
-        image: image.cloned(),
+        image: image(call, wanted),
         env: Texts::from([("PROJECT_ID".into(), name.into()), ("USER_ID".into(), user.into())]),
         labels: wanted.labels.iter().filter_map(label).collect(),
         limits: wanted.limits,
@@ -135,6 +134,12 @@ fn request(call: &Call, name: &str, key: &ProjectKey, wanted: &Wanted) -> Create
         start: true,
         idempotency: None,
     }
+}
+
+fn image(call: &Call, wanted: &Wanted) -> Option<Box<str>> {
+    let images = &call.context.settings.dialects.bharatbuild.images;
+    let image = images.get(wanted.project_type.as_str()).or_else(|| images.get(TYPE_DEFAULT));
+    image.cloned()
 }
 
 fn created(call: &Call, name: &str, view: &View) -> reply::Response {

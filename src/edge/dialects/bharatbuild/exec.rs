@@ -32,6 +32,7 @@ struct OneBody {
     command: String,
     /// Seconds; 0 is the same as none.
     timeout: Option<u64>,
+    /// Both outputs are one then, as on a screen.
     #[serde(default)]
     tty: bool,
 }
@@ -54,16 +55,12 @@ const fn yes() -> bool {
 /// 422 for a body that cannot be read; everything else is told in the stream.
 pub(super) async fn one(mut call: Call) -> Answered {
     let body: OneBody = call.json().await?;
-    if body.tty {
-        let instead = "a command has no terminal here; use the terminal of the native API";
-        return Err(Problem::field("tty", instead));
-    }
     let timeout = body.timeout.filter(|timeout| *timeout != 0).map(Duration::from_secs);
     if timeout.is_some_and(|timeout| timeout > TIMEOUT_MAX) {
         let problem = format!("must be at most {} seconds", TIMEOUT_MAX.as_secs());
         return Err(Problem::field("timeout", problem));
     }
-    let runner = Runner::new(&call, timeout)?;
+    let runner = Runner { tty: body.tty, ..Runner::new(&call, timeout)? };
     Ok(events::response(&call.context, move |told| async move {
         runner.run(&told, &body.command).await;
         told
@@ -103,6 +100,8 @@ struct Runner {
     key: ProjectKey,
     /// What the request says.
     timeout: Option<Duration>,
+    /// Whether the command sees a terminal.
+    tty: bool,
 }
 
 /// A command that runs.
@@ -119,7 +118,7 @@ impl Runner {
     fn new(call: &Call, timeout: Option<Duration>) -> Result<Self, Problem> {
         let (_, key) = project::key(call)?;
         let (context, by) = (call.context.clone(), call.principal()?.clone());
-        Ok(Self { context, by, key, timeout })
+        Ok(Self { context, by, key, timeout, tty: false })
     }
 
     /// Runs one command; whether it succeeded.
@@ -140,7 +139,7 @@ impl Runner {
         let command = self.check(command)?;
         let view = project::ensure_running(tree, &self.by, view).await?;
         let timeout = self.timeout_of(&view);
-        let spec = spec(&command, timeout)?;
+        let spec = spec(&command, self.tty, timeout)?;
         let sandbox: Sandbox = tree.sandbox(&self.key).await?;
         told.system(&project::container_id(&view)).await;
         told.status(&command).await;
@@ -234,8 +233,14 @@ fn words(problem: &Problem) -> String {
     }
 }
 
-fn spec(command: &str, timeout: Duration) -> Result<ExecSpec, Problem> {
-    let command = Command { command: Some(command.to_owned()), ..Command::default() };
+fn spec(command: &str, tty: bool, timeout: Duration) -> Result<ExecSpec, Problem> {
+    let command = if tty {
+        // It opens a terminal, ends as the command ends, and is in every Debian.
+        let argv = ["script", "-qefc", command, "/dev/null"];
+        Command { argv: Some(argv.map(str::to_owned).into()), ..Command::default() }
+    } else {
+        Command { command: Some(command.to_owned()), ..Command::default() }
+    };
     let checked = command.check()?;
     Ok(ExecSpec {
         argv: checked.argv,

@@ -128,7 +128,7 @@ pub(super) async fn remove(call: Call) -> Answered {
     if delete_files {
         operate(&call, Operation::Delete { keep_files: false }).await?;
     } else {
-        let view = operate(&call, Operation::Stop).await?;
+        let view = operate(&call, Operation::Discard).await?;
         let deleted = [(DELETED, Some("true".to_owned()))];
         project::set_labels(&call.context.tree, &view.project.key, deleted).await?;
     }

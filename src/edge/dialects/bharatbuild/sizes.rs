@@ -25,7 +25,7 @@ impl std::str::FromStr for Size {
 
 impl std::fmt::Display for Size {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let whole = |(_, bytes): &(&str, u64)| self.0 >= *bytes && self.0 % bytes == 0;
+        let whole = |(_, bytes): &(&str, u64)| self.0 >= *bytes && self.0.is_multiple_of(*bytes);
         let (name, bytes) = UNITS.into_iter().find(whole).unwrap_or(("b", 1));
         write!(f, "{}{name}", self.0 / bytes)
     }

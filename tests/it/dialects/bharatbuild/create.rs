@@ -119,6 +119,19 @@ async fn ids_with_the_same_beginning_are_different_containers() {
 }
 
 #[tokio::test]
+async fn creates_at_the_same_moment_make_one_container() {
+    let server = setup().start().await;
+    let client = server.client();
+    let create = || async {
+        let path = "/api/v1/containers/p/create";
+        client.post(path, &json!({})).await.expect(200).json()["container_id"].clone()
+    };
+    let made = futures_util::future::join_all((0..8).map(|_| create())).await;
+    assert!(made.iter().all(|id| *id == made[0]), "{made:?}");
+    assert_eq!(server.containers().len(), 1);
+}
+
+#[tokio::test]
 async fn a_body_that_cannot_be_is_told_in_detail() {
     let server = setup().start().await;
     let client = server.client();
@@ -137,5 +150,15 @@ async fn a_body_that_cannot_be_is_told_in_detail() {
     }
     let long = format!("/api/v1/containers/{}/create", "x".repeat(256));
     let _ = client.post(&long, &json!({})).await.expect(422);
+    // The last leaves its connection unusable, since its body is not read.
+    for (media, text, status) in [
+        ("application/json", "{".to_owned(), 422),
+        ("application/json", "[]".to_owned(), 422),
+        ("text/plain", "{}".to_owned(), 415),
+        ("application/json", format!("{{\"x\": \"{}\"}}", "x".repeat(2 << 20)), 413),
+    ] {
+        let call = client.request(hyper::Method::POST, path).body(media, text);
+        assert!(call.send().await.expect(status).json()["detail"].is_string(), "{status}");
+    }
     assert!(server.containers().is_empty());
 }

@@ -132,7 +132,7 @@ async fn commands_for_nobody_are_told_in_the_stream() {
         json!({ "command": 3 }),
         json!({ "command": "ls", "timeout": -1 }),
         json!({ "command": "ls", "timeout": 86_401 }),
-        json!({ "command": "ls", "tty": true }),
+        json!({ "command": "ls", "tty": "yes" }),
     ] {
         let answer = client.post(path, &body).await.expect(422).json();
         assert!(answer["detail"].is_string(), "{body}: {answer}");
@@ -176,6 +176,43 @@ async fn a_client_that_goes_away_takes_its_command_along() {
         data(&events, "stdout") == ["0"]
     })
     .await;
+}
+
+#[tokio::test]
+async fn output_of_any_kind_and_amount_is_told() {
+    let bharat = Bharat::running("p").await;
+    let events = bharat.exec(r"printf '\377\300 odd\n\r\n\033[31mred\033[0m\n'").await;
+    assert_eq!(data(&events, "stdout"), ["\u{fffd}\u{fffd} odd", "", "\u{1b}[31mred\u{1b}[0m"]);
+    let events = bharat.exec("seq 1 20000").await;
+    let lines = data(&events, "stdout");
+    assert_eq!((lines.len(), lines[0], lines[19_999]), (20_000, "1", "20000"));
+}
+
+#[tokio::test]
+async fn a_command_sees_a_terminal_if_it_is_asked_for() {
+    let bharat = Bharat::running("p").await;
+    let command = "test -t 1 && echo terminal; echo oops >&2; exit 3";
+    let events = bharat.events("exec", &json!({ "command": command, "tty": true })).await;
+    assert_eq!(data(&events, "stdout"), ["terminal", "oops"], "{events:?}");
+    assert_eq!(events[events.len() - 2]["data"], 3);
+    assert_eq!(data(&bharat.exec(command).await, "stdout"), [""; 0]);
+    let sleep = json!({ "command": "sleep 3036", "tty": true, "timeout": 1 });
+    let events = bharat.events("exec", &sleep).await;
+    assert_eq!(data(&events, "error"), ["Command timed out after 1s"]);
+    until("the command to be gone", async || {
+        let events = bharat.exec("ps -ef | grep -c '[s]leep 3036'").await;
+        data(&events, "stdout") == ["0"]
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn what_a_command_left_behind_lives_on() {
+    let bharat = Bharat::running("p").await;
+    let events = bharat.exec("sleep 3035 > log 2>&1 & echo started").await;
+    assert_eq!(data(&events, "stdout"), ["started"]);
+    let events = bharat.exec("ps -ef | grep -c '[s]leep 3035'").await;
+    assert_eq!(data(&events, "stdout"), ["1"]);
 }
 
 #[tokio::test]

@@ -1,7 +1,7 @@
 //! Ports, statistics, status, stop, restart, delete, and who may ask.
 
 use hyper::Method;
-use sandtree_testkit::EngineProxy;
+use sandtree_testkit::{EngineProxy, until};
 use serde_json::json;
 
 use super::{Bharat, data, setup};
@@ -63,9 +63,12 @@ async fn a_delete_keeps_the_files_for_the_next_create_unless_told_otherwise() {
     );
 
     // It gets what the new body says, and finds its files.
-    let again = bharat.post("create", &json!({ "memory_limit": "256m" })).await.expect(200).json();
+    let body = json!({ "project_type": "python", "memory_limit": "256m" });
+    let again = bharat.post("create", &body).await.expect(200).json();
     assert_eq!((&again["status"], &again["memory_limit"]), (&json!("running"), &json!("256m")));
     assert_eq!(data(&bharat.exec("cat a").await, "stdout"), ["kept"]);
+    let native = Project::existing(&bharat.client, "p").show().await;
+    assert_eq!(native["image"], "python:3.11-slim");
 
     let deleted = bharat.delete("?delete_files=true").await.expect(200).json();
     assert_eq!(deleted["files_deleted"], true);
@@ -107,6 +110,19 @@ async fn without_docker_the_answer_is_503_and_names_it() {
         let answer = answer.expect(503).json();
         assert!(answer["detail"].as_str().unwrap().contains("Docker"), "{answer}");
     }
+}
+
+#[tokio::test]
+async fn a_container_whose_time_is_over_says_so_until_it_is_swept_away() {
+    let server = setup().start().await;
+    let bharat = Bharat { client: server.client(), server, id: "p".to_owned() };
+    let body = json!({ "config": { "max_lifetime": 1 } });
+    let _ = bharat.post("create", &body).await.expect(200);
+    until("the container to be expired", async || {
+        let status = bharat.get("status").await;
+        status.status == 404 || status.expect(200).json()["is_expired"] == true
+    })
+    .await;
 }
 
 #[tokio::test]

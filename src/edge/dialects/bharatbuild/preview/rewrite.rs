@@ -6,6 +6,8 @@
 //! that development servers use. It works on pieces as they come and keeps only as much as
 //! it needs to see around a quote.
 
+use std::fmt::Write as _;
+
 use bytes::Bytes;
 use futures_util::{Stream, StreamExt, stream};
 use warp::http::header::{CONTENT_ENCODING, CONTENT_TYPE};
@@ -68,7 +70,7 @@ pub(super) struct Rewriter {
 impl Rewriter {
     /// For a preview below `prefix`, which has no slash at its end.
     pub(super) fn new(rewriting: Rewriting, prefix: &str) -> Self {
-        Self { rewriting, prefix: prefix.as_bytes().to_vec(), buffer: Vec::new(), next: 0 }
+        Self { rewriting, prefix: quoted(prefix).into(), buffer: Vec::new(), next: 0 }
     }
 
     /// The body, rewritten piece by piece.
@@ -146,6 +148,21 @@ impl Rewriter {
             rest.first().is_none_or(|byte| matches!(byte, b'/' | b'?' | b'#' | b'"' | b'\'' | b'`'))
         })
     }
+}
+
+/// A prefix that ends no attribute and no text: a client may write a project's name as it
+/// likes.
+fn quoted(prefix: &str) -> String {
+    let mut quoted = String::with_capacity(prefix.len());
+    for c in prefix.chars() {
+        match c {
+            '"' | '\'' | '`' | '<' | '>' | '\\' | '$' => {
+                let _ = write!(quoted, "%{:02X}", u32::from(c));
+            }
+            c => quoted.push(c),
+        }
+    }
+    quoted
 }
 
 fn follows_import(behind: &[u8]) -> bool {
@@ -231,6 +248,16 @@ mod tests {
         ] {
             assert_eq!(short(Rewriting::Script, script), expected, "{script}");
         }
+    }
+
+    #[test]
+    fn a_name_breaks_out_of_no_attribute() {
+        let name = "/api/v1/preview/a'\"><script>`${x}";
+        let mut rewriter = Rewriter::new(Rewriting::Page, name);
+        let mut page = rewriter.push(b"<a href='/b'>").to_vec();
+        page.extend(rewriter.finish());
+        let expected = "<a href='/api/v1/preview/a%27%22%3E%3Cscript%3E%60%24{x}/b'>";
+        assert_eq!(String::from_utf8(page).unwrap(), expected);
     }
 
     #[test]
