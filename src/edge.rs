@@ -73,6 +73,7 @@ pub fn table() -> Vec<Route> {
         at("/v1/projects/{id}/restart",           [post(projects::restart)]),
         at("/v1/projects/{id}/pause",             [post(projects::pause)]),
         at("/v1/projects/{id}/resume",            [post(projects::resume)]),
+        at("/v1/projects/{id}/sandbox",           [delete(projects::discard)]),
         at("/v1/projects/{id}/events",            [get(events::follow)]),
         at("/v1/projects/{id}/stats",             [get(stats::show)]),
 

@@ -6,6 +6,8 @@
 mod arrows;
 #[path = "it/cli.rs"]
 mod cli;
+#[path = "it/dialects.rs"]
+mod dialects;
 #[path = "it/docker.rs"]
 mod docker;
 #[path = "it/support.rs"]

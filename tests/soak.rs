@@ -23,6 +23,8 @@ mod report;
 #[path = "it/support.rs"]
 #[expect(dead_code, reason = "shared with the other suites")]
 mod support;
+#[path = "soak/verdict.rs"]
+mod verdict;
 #[path = "soak/worker.rs"]
 mod worker;
 

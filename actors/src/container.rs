@@ -35,7 +35,7 @@ use crate::project::ProjectMsg;
 use crate::tasks::survive;
 use crate::tree::Operation;
 use work::Work;
-pub(crate) use work::{engine_fault, on_disk};
+pub(crate) use work::engine_fault;
 
 /// Pause before the first attempt to settle again; doubles up to the last.
 const RETRY_AFTER: Duration = Duration::from_millis(500);
@@ -203,6 +203,7 @@ impl State {
         if let Some(current) = &mut self.current {
             let is_same = match current.operation {
                 Some(operation) => operation == asked.operation,
+                None if asked.operation == Operation::Discard => false,
                 None => target_of(asked.operation) == self.live.row().target,
             };
             // At rest again, it has all but ended: this request is for what comes after.
@@ -218,8 +219,7 @@ impl State {
                 return reply_to(asked, Err(being_deleted()));
             }
             // Nobody should wait for a start that is not wanted any more.
-            if !is_deletion && matches!(asked.operation, Operation::Stop | Operation::Delete { .. })
-            {
+            if !is_deletion && is_ending(asked.operation) {
                 current.cancel.cancel();
             }
         }
@@ -443,19 +443,29 @@ impl State {
 
     fn lease(&mut self, reply: LeaseReply) {
         let phase = self.live.row().phase;
-        let answer = match &self.link {
+        let link = self.link.clone().filter(|link| !link.is_closed());
+        let answer = match link {
             _ if phase != Phase::Running => {
                 Err(Refusal::WrongPhase { phase, advice: advice_to_run(phase) }.into())
             }
-            Some(link) if !link.is_closed() => Ok(Arc::clone(link)),
+            Some(link) => Ok(link),
             // Not reconciled yet, or init is dialling again: that takes a moment.
-            _ if self.current.is_some() => return self.leases.push(reply),
-            _ => {
+            None if self.is_being_linked() => return self.leases.push(reply),
+            None => {
                 Err(Fault::Sandbox("its init does not answer; it is being restarted".into()).into())
             }
         };
         // Who does not wait any more has no use for it.
         let _ = reply.send(answer);
+    }
+
+    /// Whether a task looks after the link that is gone. One that has just ended is
+    /// looked after now, and not only when its end has been told.
+    fn is_being_linked(&mut self) -> bool {
+        if self.is_settled {
+            self.settle();
+        }
+        self.current.is_some()
     }
 
     fn answer_leases(&mut self) {
@@ -478,6 +488,11 @@ impl State {
             let _ = reply.send(outcome);
         });
     }
+}
+
+/// Whether nothing runs any more where the operation leads.
+fn is_ending(operation: Operation) -> bool {
+    matches!(operation, Operation::Stop | Operation::Discard | Operation::Delete { .. })
 }
 
 fn being_deleted() -> Failure {
@@ -525,7 +540,7 @@ fn is_there_already(operation: Operation, phase: Phase) -> Result<bool, Refusal>
 pub(crate) fn target_of(operation: Operation) -> Target {
     match operation {
         Operation::Start | Operation::Restart | Operation::Resume => Target::Running,
-        Operation::Stop => Target::Stopped,
+        Operation::Stop | Operation::Discard => Target::Stopped,
         Operation::Pause => Target::Paused,
         Operation::Delete { keep_files: true } => Target::DeletedKeepingFiles,
         Operation::Delete { keep_files: false } => Target::Deleted,

@@ -12,6 +12,7 @@ use tokio::task::JoinSet;
 use crate::container::ContainerMsg;
 use crate::ports::Happening;
 use crate::project::ProjectMsg;
+use crate::tasks::survive;
 use crate::tree::Tree;
 
 const RETRY_AFTER: Duration = Duration::from_millis(200);
@@ -52,29 +53,37 @@ impl Actor for EngineWatchActor {
 async fn watch(tree: &Tree) {
     let (mut pause, mut may_have_missed) = (RETRY_AFTER, false);
     loop {
-        let events = tree.context().engine.events().await;
-        let was_here = *tree.context().engine_is_here.borrow();
-        tree.context().note_engine(&events);
-        match events {
-            Ok(mut events) => {
-                pause = RETRY_AFTER;
-                if may_have_missed && was_here {
-                    // What happened while nothing was followed was not seen.
-                    tree.context().engine_is_here.send_modify(|is_here| *is_here = true);
-                }
-                while let Some(happening) = events.next().await {
-                    tell(tree, &happening);
-                }
-                tracing::warn!("the container engine's events ended; connecting again");
-            }
-            Err(error) => {
-                tracing::warn!(%error, "the container engine's events cannot be followed")
-            }
+        // A panic of the adapter ends what is followed, and not the watch.
+        if survive(follow(tree, may_have_missed)).await.unwrap_or(false) {
+            pause = RETRY_AFTER;
         }
         may_have_missed = true;
         tokio::time::sleep(pause).await;
         pause = (pause * 2).min(RETRY_AFTER_MAX);
     }
+}
+
+/// Follows the engine's events until they end; whether there were any to follow.
+async fn follow(tree: &Tree, may_have_missed: bool) -> bool {
+    let events = tree.context().engine.events().await;
+    let was_here = *tree.context().engine_is_here.borrow();
+    tree.context().note_engine(&events);
+    let mut events = match events {
+        Ok(events) => events,
+        Err(error) => {
+            tracing::warn!(%error, "the container engine's events cannot be followed");
+            return false;
+        }
+    };
+    if may_have_missed && was_here {
+        // What happened while nothing was followed was not seen.
+        tree.context().engine_is_here.send_modify(|is_here| *is_here = true);
+    }
+    while let Some(happening) = events.next().await {
+        tell(tree, &happening);
+    }
+    tracing::warn!("the container engine's events ended; connecting again");
+    true
 }
 
 fn tell(tree: &Tree, happening: &Happening) {

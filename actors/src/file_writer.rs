@@ -13,6 +13,8 @@ use std::collections::VecDeque;
 
 use ractor::{Actor, ActorProcessingErr, ActorRef};
 
+use crate::disk::blocking;
+
 /// One write. It answers its asker itself.
 pub(crate) type WriteJob = Box<dyn FnOnce() + Send>;
 
@@ -73,7 +75,7 @@ impl State {
         self.is_writing = true;
         // Not owned: a write that has begun must not be cut in half.
         tokio::spawn(async move {
-            let ended = tokio::task::spawn_blocking(job).await;
+            let ended = blocking(job).await;
             if let Err(error) = ended {
                 tracing::error!(%error, "a write panicked; its asker gets an error");
             }

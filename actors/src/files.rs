@@ -12,6 +12,7 @@ use sandtree_workspace::{Owner, Recursive, Workspace, WorkspaceError, WorkspaceP
 use tokio::sync::oneshot;
 
 use crate::crash::{self, Point};
+use crate::disk::blocking;
 use crate::file_writer::FileWriterMsg;
 use crate::layout::SandboxDir;
 use crate::live::Busy;
@@ -147,8 +148,7 @@ pub(crate) async fn open(
 ) -> Answer<Files> {
     let busy = Arc::new(busy);
     let live = Arc::clone(busy.live());
-    let opened = tokio::task::spawn_blocking(move || live.workspace(&dir)).await;
-    let opened = opened.map_err(|error| Fault::Internal(error.to_string().into()))?;
+    let opened = blocking(move || live.workspace(&dir)).await?;
     let workspace = opened.map_err(|error| Fault::Disk(error.to_string().into()))?;
     Ok(Files { workspace, project, busy, _places: Arc::new(places) })
 }

@@ -212,6 +212,9 @@ async fn accept(listener: UnixListener, shared: Arc<Shared>) {
     let mut connections = JoinSet::new();
     loop {
         tokio::select! {
+            // The ended first: however many dial, their number stays bounded.
+            biased;
+            Some(_) = connections.join_next() => {}
             accepted = listener.accept() => match accepted {
                 Ok((connection, _)) => {
                     // Beyond the limit a connection is dropped; init dials again.
@@ -226,7 +229,6 @@ async fn accept(listener: UnixListener, shared: Arc<Shared>) {
                     tokio::time::sleep(Duration::from_millis(50)).await;
                 }
             },
-            Some(_) = connections.join_next() => {}
         }
     }
 }

@@ -10,6 +10,7 @@ use sandtree_model::{Phase, Principal};
 use tokio::task::JoinSet;
 
 use crate::directory::Entry;
+use crate::disk::blocking;
 use crate::files::sweep_trash;
 use crate::ports::Write;
 use crate::project::ProjectMsg;
@@ -106,7 +107,7 @@ async fn go_round(tree: &Tree, with_sweep: bool) {
 
 async fn sweep_disk(tree: &Tree) {
     let data_dir = tree.context().settings.data_dir.clone();
-    let swept = tokio::task::spawn_blocking(move || sweep_trash(&data_dir)).await;
+    let swept = blocking(move || sweep_trash(&data_dir)).await;
     match swept {
         Ok(Ok(_)) => {}
         Ok(Err(error)) => tracing::warn!(%error, "the trash could not be swept"),

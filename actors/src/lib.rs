@@ -29,6 +29,7 @@ mod container;
 mod context;
 pub mod crash;
 mod directory;
+mod disk;
 mod engine_watch;
 mod events;
 pub mod fanout;

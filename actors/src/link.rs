@@ -4,7 +4,7 @@
 //! asked for here and arrives at the sandbox's [home](crate::home) as a
 //! connection of its own, which is handed to whoever waits for its number.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -50,7 +50,7 @@ pub(crate) enum LinkNews {
 }
 
 /// Answers that are waited for, by number.
-pub(crate) struct Owed<T>(Mutex<HashMap<u64, oneshot::Sender<T>>>);
+pub(crate) struct Owed<T>(Mutex<BTreeMap<u64, oneshot::Sender<T>>>);
 
 impl<T> Default for Owed<T> {
     fn default() -> Self {
@@ -59,7 +59,7 @@ impl<T> Default for Owed<T> {
 }
 
 impl<T> Owed<T> {
-    fn lock(&self) -> MutexGuard<'_, HashMap<u64, oneshot::Sender<T>>> {
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<u64, oneshot::Sender<T>>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -226,8 +226,10 @@ impl LinkEnds {
     pub(crate) async fn serve(self, connection: UnixStream, news: mpsc::Sender<LinkNews>) {
         let (reader, writer) = connection.into_split();
         let ended = tokio::select! {
-            ended = read_replies(reader, &self.replies, &news) => ended,
+            // Requests first: a sandbox that talks without end must not hold them up.
+            biased;
             ended = write_requests(self.requests, writer) => ended,
+            ended = read_replies(reader, &self.replies, &news) => ended,
         };
         if let Err(error) = ended {
             tracing::debug!(%error, "control connection ended");

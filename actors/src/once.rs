@@ -14,8 +14,8 @@ use sandtree_model::durations::Timeout;
 use sandtree_model::{Answer, Fault, Principal, ProjectKey, ProjectUid};
 
 use crate::clear_up::{Made, clear_up};
-use crate::container::on_disk;
 use crate::context::Context;
+use crate::disk::on_disk;
 use crate::ports::StoreError;
 use crate::request::CreateRequest;
 use crate::tree::{Tree, fresh_uid};

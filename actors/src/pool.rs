@@ -27,6 +27,7 @@ use tokio::time::Instant;
 
 use crate::ask::ask;
 use crate::context::Context;
+use crate::disk::blocking;
 use crate::home::OpenHome;
 use crate::ports::WhatHappened;
 use crate::shape::Shape;
@@ -302,7 +303,7 @@ impl State {
     fn release(&mut self, note: &Note) {
         self.unclaim(note);
         let path = self.context.pool_note(&note.sandbox);
-        self.tasks.spawn_blocking(move || made::forget(&path));
+        self.tasks.spawn(async move { drop(blocking(move || made::forget(&path)).await) });
     }
 
     fn unclaim(&mut self, note: &Note) {

@@ -33,6 +33,7 @@ use crate::live::Live;
 use crate::sandbox::exit_status;
 use crate::tasks::survive;
 use crate::view::{ProcessState, ProcessView};
+pub(crate) use change::Running;
 use change::{Change, Task};
 
 /// Pause before the first restart; doubles up to the last.
@@ -50,7 +51,7 @@ type PutReply = RpcReplyPort<Answer<(ProcessView, bool)>>;
 /// Everything a process actor can be told.
 pub(crate) enum ProcessMsg {
     /// Ask: run this, in place of what runs.
-    Put(Box<ProcessSpec>, PutReply),
+    Put(Box<ProcessSpec>, Running, PutReply),
     /// Ask: end it.
     Stop(RpcReplyPort<Answer<ProcessView>>),
     /// Ask: send a signal to its group.
@@ -136,7 +137,9 @@ impl Actor for ProcessActor {
         state: &mut State,
     ) -> Result<(), ActorProcessingErr> {
         match message {
-            ProcessMsg::Put(spec, reply) => state.queue.push_back(Change::Put(spec, reply)),
+            ProcessMsg::Put(spec, running, reply) => {
+                state.queue.push_back(Change::Put(spec, running, reply));
+            }
             ProcessMsg::Stop(reply) => state.queue.push_back(Change::Stop(reply)),
             ProcessMsg::Signal(signal, reply) => state.signal(signal, reply),
             ProcessMsg::Up { link, job, is_fresh } => state.up(link, job, is_fresh),
@@ -236,8 +239,10 @@ impl State {
         let base = record.epoch;
         if record.ended.is_none() && !is_fresh {
             // Recorded, but a crash came before init was asked.
+            self.show(ProcessState::Starting, None);
             self.queue.push_back(Change::Start(Box::new(record), base));
         } else if record.spec.restart == RestartPolicy::OnFailure {
+            self.show(ProcessState::Starting, None);
             let restarts = record.restarts + 1;
             let next = Box::new(self.next_start(record, restarts));
             self.queue.push_back(Change::Start(next, base));
@@ -361,6 +366,12 @@ impl State {
 }
 
 impl ProcessView {
+    /// Whether it runs or is about to: another start would replace it.
+    #[must_use]
+    pub fn is_alive(&self) -> bool {
+        self.is_running() || self.state == ProcessState::Waiting
+    }
+
     fn is_running(&self) -> bool {
         matches!(
             self.state,

@@ -262,7 +262,9 @@ impl State {
         self.link = Some(Arc::clone(&link));
         let find = |job: Job| jobs.iter().find(|state| state.job == job).copied();
         let (process, terminal) = (find(Job::Process), find(Job::Terminal));
-        if process.is_some() || self.live.row().process.is_some() {
+        // Whoever is there already gets the link, whatever the row says: it may know more.
+        let is_there = self.process.actor.is_some();
+        if is_there || process.is_some() || self.live.row().process.is_some() {
             self.ensure(Part::Process).await?;
             let (link, job) = (Arc::clone(&link), process);
             send(&self.process, ProcessMsg::Up { link, job, is_fresh });

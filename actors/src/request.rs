@@ -39,6 +39,8 @@ pub struct CreateRequest {
 /// A change of a project; what is absent stays.
 #[derive(Debug, Clone, Default)]
 pub struct PatchRequest {
+    /// Replaces the image from the next start on.
+    pub image: Option<Box<str>>,
     /// Replaces the environment; programs started from now on see it.
     pub env: Option<Texts>,
     /// Replaces the labels.
@@ -77,7 +79,7 @@ impl CreateRequest {
     }
 }
 
-fn check_image(image: &str) -> Result<(), Refusal> {
+pub(crate) fn check_image(image: &str) -> Result<(), Refusal> {
     let is_plain = |c: char| c.is_ascii_alphanumeric() || "._-/:@".contains(c);
     let is_good = (1..=IMAGE_BYTES_MAX).contains(&image.len())
         && image.starts_with(|c: char| c.is_ascii_alphanumeric())

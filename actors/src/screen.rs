@@ -25,6 +25,7 @@ use bytes::{Bytes, BytesMut};
 use sandtree_wire::Size;
 use tokio::time::{Interval, MissedTickBehavior};
 
+use crate::disk::blocking;
 use crate::fanout::{FanoutItem, FanoutReader};
 use crate::view::Cursor;
 
@@ -245,7 +246,7 @@ impl Saver {
             return;
         }
         let (screen, path) = (saver.screen.clone(), saver.path.clone());
-        match tokio::task::spawn_blocking(move || screen.save(&path)).await {
+        match blocking(move || screen.save(&path)).await {
             Ok(Ok(())) => saver.saved = now,
             Ok(Err(error)) => {
                 tracing::warn!(%error, path = %saver.path.display(), "failed to save a screen")

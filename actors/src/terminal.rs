@@ -27,6 +27,7 @@ use sandtree_model::{Answer, Event, ExitStatus, Fault, Refusal};
 use sandtree_wire::{Job, JobSpec, JobState, Request, Size};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
 
 use crate::context::Context;
 use crate::crash::{self, Point};
@@ -63,6 +64,15 @@ pub(crate) enum TerminalMsg {
     JobEnded(JobState),
     /// Fact: the shell that was asked for runs, or cannot.
     Opened(Answer<JobState>),
+    /// Fact: the last viewer of the shell with this epoch left.
+    Left(u64),
+    /// Fact: the time is over that the shell had since so many had come.
+    Unseen {
+        /// Which shell.
+        epoch: u64,
+        /// How many viewers it had had by then.
+        viewers_ever: u64,
+    },
     /// Fact: all output of the shell with this epoch has been fanned out.
     Drained(u64, ExitStatus),
 }
@@ -84,6 +94,10 @@ pub(crate) struct State {
     live: Arc<Live>,
     link: Option<Arc<Link>>,
     shell: Option<Shell>,
+    /// See [`ViewRequest::leave_grace`].
+    leave_grace: Option<Duration>,
+    /// Counts viewers, so that one who came and left is noticed.
+    viewers_ever: u64,
     /// Who waits for the shell that is being started.
     waiting: Vec<(ViewRequest, OpenReply)>,
     tasks: JoinSet<()>,
@@ -106,6 +120,17 @@ pub(crate) struct Shared {
     pub(crate) viewers: AtomicUsize,
     /// Where input and sizes go; a new pump puts itself here.
     input: Mutex<mpsc::Sender<Input>>,
+    /// Who is told when the last viewer leaves.
+    actor: ActorRef<TerminalMsg>,
+    /// Cancelled when nothing will come any more, not even an end: the project was
+    /// deleted, or the actor died. A viewer may come back then.
+    gone: CancellationToken,
+}
+
+impl Drop for Shell {
+    fn drop(&mut self) {
+        self.shared.gone.cancel();
+    }
 }
 
 /// What a viewer sends to the shell.
@@ -146,7 +171,8 @@ impl Actor for TerminalActor {
         Arguments { context, live, link }: Arguments,
     ) -> Result<State, ActorProcessingErr> {
         let (shell, waiting, tasks) = (None, Vec::new(), JoinSet::new());
-        Ok(State { me, context, live, link, shell, waiting, tasks })
+        let (leave_grace, viewers_ever) = (None, 0);
+        Ok(State { me, context, live, link, shell, leave_grace, viewers_ever, waiting, tasks })
     }
 
     async fn handle(
@@ -162,6 +188,8 @@ impl Actor for TerminalActor {
             TerminalMsg::Down { is_at_rest } => state.down(is_at_rest),
             TerminalMsg::JobEnded(job) => tracing::debug!(?job, "a shell ended"),
             TerminalMsg::Opened(outcome) => state.opened(outcome),
+            TerminalMsg::Left(epoch) => state.left(epoch),
+            TerminalMsg::Unseen { epoch, viewers_ever } => state.unseen(epoch, viewers_ever),
             TerminalMsg::Drained(epoch, status) => state.drained(epoch, status),
         }
         while state.tasks.try_join_next().is_some() {}
@@ -183,6 +211,8 @@ impl State {
         let outcome = if shell.shared.viewers.load(Ordering::Relaxed) >= limit {
             Err(Refusal::Busy { what: format!("{limit} viewers of one terminal").into() }.into())
         } else {
+            self.leave_grace = request.leave_grace;
+            self.viewers_ever += 1;
             Ok(Viewer::new(Arc::clone(&shell.shared), request))
         };
         // Who does not wait any more drops its viewer.
@@ -262,6 +292,8 @@ impl State {
             live: Arc::clone(&self.live),
             viewers: AtomicUsize::new(0),
             input: Mutex::new(input),
+            actor: self.me.clone(),
+            gone: CancellationToken::new(),
         });
         shared.show(Some(size));
         let pump = pump::run(Arc::clone(&shared), link, receiver, self.me.clone());
@@ -311,17 +343,41 @@ impl State {
         self.live.tell(Event::TerminalClosed { epoch, status });
     }
 
-    fn close(&mut self, reply: RpcReplyPort<Answer<()>>) {
+    fn left(&mut self, epoch: u64) {
+        let Some(grace) = self.leave_grace else { return };
+        let (me, viewers_ever) = (self.me.clone(), self.viewers_ever);
+        self.tasks.spawn(async move {
+            tokio::time::sleep(grace).await;
+            // The actor that owns this task outlives it.
+            let _ = me.cast(TerminalMsg::Unseen { epoch, viewers_ever });
+        });
+    }
+
+    fn unseen(&mut self, epoch: u64, viewers_ever: u64) {
+        let is_the_one = self.shell.as_ref().is_some_and(|shell| shell.shared.epoch == epoch);
+        if is_the_one && self.viewers_ever == viewers_ever {
+            let end = self.end_shell();
+            self.tasks.spawn(async move {
+                if let Err(failure) = end.await {
+                    tracing::warn!(%failure, "a shell that nobody sees could not be ended");
+                }
+            });
+        }
+    }
+
+    fn end_shell(&self) -> impl Future<Output = Answer<()>> + use<> {
         let epoch = self.shell.as_ref().map(|shell| shell.shared.epoch);
         let link = self.link.clone();
+        async move {
+            let (Some(link), Some(epoch)) = (link, epoch) else { return Ok(()) };
+            link.tell(Request::StopJob { job: Job::Terminal, epoch, grace_ms: 2000 }).await
+        }
+    }
+
+    fn close(&mut self, reply: RpcReplyPort<Answer<()>>) {
+        let end = self.end_shell();
         self.tasks.spawn(async move {
-            let outcome = match (link, epoch) {
-                (Some(link), Some(epoch)) => {
-                    let stop = Request::StopJob { job: Job::Terminal, epoch, grace_ms: 2000 };
-                    link.tell(stop).await
-                }
-                _ => Ok(()),
-            };
+            let outcome = end.await;
             // Who does not wait any more does not need to know.
             let _ = reply.send(outcome);
         });

@@ -29,9 +29,11 @@ use crate::live::{Busy, Hold, Live, LiveLimits};
 use crate::log::LogReader;
 use crate::pool::Claimed;
 use crate::ports::{Clock, Engine, Filter, Store, StoreError, Write, Written};
-use crate::process::ProcessMsg;
+use crate::process::{ProcessMsg, Running};
 use crate::project::{self, ProjectActor, ProjectMsg};
-use crate::request::{CreateRequest, PatchRequest, check_env, check_labels, check_limits};
+use crate::request::{
+    CreateRequest, PatchRequest, check_env, check_image, check_labels, check_limits,
+};
 use crate::root::{RootActor, RootMsg};
 use crate::sandbox::Sandbox;
 use crate::settings::TreeSettings;
@@ -66,6 +68,9 @@ pub enum Operation {
     Pause,
     /// Be thawed.
     Resume,
+    /// Be stopped and without a container: what was written outside the workspace goes
+    /// with it, and the next start makes a new one.
+    Discard,
     /// Be gone.
     Delete {
         /// Leave the files on disk.
@@ -395,9 +400,11 @@ impl Tree {
     pub async fn patch(&self, key: &ProjectKey, patch: PatchRequest) -> Answer<View> {
         let admitted = self.admit(key).await?;
         let limits = check_limits(admitted.hold.live().row().settings.limits.with(patch.limits))?;
+        patch.image.as_deref().map_or(Ok(()), check_image)?;
         patch.env.as_ref().map_or(Ok(()), check_env)?;
         patch.labels.as_ref().map_or(Ok(()), check_labels)?;
         let patch = ProjectPatch {
+            image: patch.image,
             env: patch.env,
             labels: patch.labels,
             limits: Some(limits),
@@ -436,10 +443,31 @@ impl Tree {
         key: &ProjectKey,
         spec: ProcessSpec,
     ) -> Answer<(ProcessView, bool)> {
+        self.run_process(key, spec, Running::Replace).await
+    }
+
+    /// Starts the project's process if none runs, whatever its spec.
+    ///
+    /// # Errors
+    ///
+    /// As [`Tree::put_process`], and [`Refusal::Exists`] when one runs.
+    pub async fn start_process(&self, key: &ProjectKey, spec: ProcessSpec) -> Answer<ProcessView> {
+        Ok(self.run_process(key, spec, Running::Keep).await?.0)
+    }
+
+    async fn run_process(
+        &self,
+        key: &ProjectKey,
+        spec: ProcessSpec,
+        running: Running,
+    ) -> Answer<(ProcessView, bool)> {
         let admitted = self.admit(key).await?;
         let spec = Box::new(spec);
         self.lease(&admitted).await?;
-        self.ask_project(&admitted, |reply| ProjectMsg::Process(ProcessMsg::Put(spec, reply))).await
+        self.ask_project(&admitted, |reply| {
+            ProjectMsg::Process(ProcessMsg::Put(spec, running, reply))
+        })
+        .await
     }
 
     /// Ends the project's process: TERM, then KILL after its grace period.
@@ -534,6 +562,15 @@ impl Tree {
             ("engine", engine.map_err(|failure| failure.to_string().into())),
             ("store", store.map_err(|StoreError(why)| why)),
         ]
+    }
+
+    /// Asks whether the engine answers.
+    ///
+    /// # Errors
+    ///
+    /// [`Fault::EngineAway`].
+    pub async fn check_engine(&self) -> Answer<()> {
+        self.context().check_engine().await
     }
 
     /// How many projects have actors.

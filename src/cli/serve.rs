@@ -62,6 +62,7 @@ async fn run(config: Config, data_dir: &DataDir) -> Result<(), Failed> {
         settings: config.edge_settings(),
         shutdown: ending.soon.clone(),
         tasks: tasks.clone(),
+        dialects: crate::edge::dialects::State::default(),
         metrics: Some(handle.clone()),
     });
     let gate = Gate::new(config.admin_key.as_ref(), &context.settings);

@@ -43,6 +43,8 @@ pub struct Builder {
     pub strict_pip: bool,
     /// Whether `/ready` answers 200 whatever it says.
     pub ready_is_always_200: bool,
+    /// The shell ends so long after the last WebSocket has gone.
+    pub leave_grace: Duration,
     /// Most generations in a minute; 0 is no limit.
     pub generations_per_minute: u32,
     /// Most operations on files in a minute; 0 is no limit.
@@ -62,6 +64,8 @@ pub struct BharatBuild {
     pub served: Served,
     /// How commands are checked: `off`, `normal` or `strict`.
     pub validator: Box<str>,
+    /// Longest time of a command whose request names none.
+    pub command_timeout: Duration,
     /// The shape of a list of files: `object` or `array`.
     pub files_format: Box<str>,
     /// Where clients reach this server; empty: as the request came.
@@ -132,6 +136,7 @@ fn builder(r: &mut Reader) -> Builder {
         rest_exec: r.flag(&key("rest_exec")),
         strict_pip: r.flag(&key("strict_pip")),
         ready_is_always_200: r.flag(&key("ready_is_always_200")),
+        leave_grace: r.span(&key("leave_grace"), 0..=HOUR),
         generations_per_minute: r.small(&key("generations_per_minute"), rate.clone()),
         file_operations_per_minute: r.small(&key("file_operations_per_minute"), rate.clone()),
         runtime_operations_per_minute: r.small(&key("runtime_operations_per_minute"), rate),
@@ -150,6 +155,7 @@ fn bharatbuild(r: &mut Reader) -> BharatBuild {
     BharatBuild {
         served: served(r, "bharatbuild"),
         validator: r.one_of(&key("validator"), &["off", "normal", "strict"]),
+        command_timeout: r.span(&key("command_timeout"), 1..=24 * HOUR),
         files_format: r.one_of(&key("files_format"), &["object", "array"]),
         public_url: r.text(&key("public_url"), url, |text| {
             if text.is_empty() { Ok(()) } else { origin(text).map(drop) }

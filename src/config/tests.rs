@@ -198,8 +198,10 @@ fn explain(text: &str, known: &BTreeMap<Key, String>, explained: &mut BTreeSet<K
             comment.push(' ');
             continue;
         } else if let Some((name, value)) = line.split_once(" = ") {
-            let key = Key::dotted(&format!("{section}.{name}"));
-            let has_any_names = section.ends_with(".env") || section.ends_with(".images");
+            // A name in quotes may hold dots.
+            let key = Key::of(section.split('.').chain([name.trim_matches('"')]));
+            let any_names = [".env", ".images", ".aliases"];
+            let has_any_names = any_names.iter().any(|end| section.ends_with(end));
             if !has_any_names && !is_of_other_profile(&section) {
                 let value = if value.len() > 80 { "see the line" } else { value };
                 let words = format!("Allowed: {}. Default: {value}. ", known[&key]);

@@ -9,7 +9,9 @@
 //! 4. The key, if the configuration has one. Only its hash is kept, and hashes are
 //!    compared in constant time.
 //!
-//! A preview by host name is its own web origin, so its pages are held to the key alone.
+//! A preview by host name is its own web origin, so its pages are held to the key alone. One
+//! dialect's previews by path are for pages of every origin, as its contract wants it: see
+//! [`Dialect::is_for_any_origin`].
 
 use std::sync::Arc;
 
@@ -90,16 +92,20 @@ impl Gate {
         let authority = authority(uri, headers)?;
         let host = host_name(&authority);
         let preview = self.preview(host)?;
-        let mut cors = None;
-        if preview.is_none() {
-            self.check_host(host)?;
-            cors = self.check_origin(&authority, method, headers)?;
-        }
         let dialect = match preview {
             None => Dialect::of_path(uri.path()),
             Some(_) => Dialect::Native,
         };
-        let open = preview.is_none() && dialect.is_open(uri.path());
+        let mut cors = None;
+        if preview.is_none() {
+            self.check_host(host)?;
+            if !dialect.is_for_any_origin(uri.path()) {
+                cors = self.check_origin(&authority, method, headers)?;
+            }
+        }
+        let open = preview.is_none()
+            && (dialect.is_open(uri.path())
+                || dialect.tells_itself(uri.path(), method, headers.contains_key(UPGRADE)));
         let preflight = *method == Method::OPTIONS && cors.is_some();
         let principal = match self.authenticate(dialect, uri, headers) {
             Ok(principal) => Some(principal),

@@ -16,6 +16,7 @@ use warp::http::header::{ACCEPT, HeaderName};
 use warp::http::{HeaderMap, Method};
 
 use super::body::{self, Body};
+use super::dialects;
 use super::errors::{Problem, kinds};
 use super::router::Params;
 use crate::config::dialects::Dialects;
@@ -41,6 +42,8 @@ pub struct Parts {
     /// Tasks that outlive their handler, such as upgraded connections, are spawned here:
     /// the end of the server waits for them until its deadline.
     pub tasks: TaskTracker,
+    /// What the dialects remember.
+    pub dialects: dialects::State,
     /// Renders the metrics; absent in tests of single handlers.
     pub metrics: Option<PrometheusHandle>,
 }

@@ -15,13 +15,35 @@ pub mod builder;
 pub mod daiv;
 pub mod terminal_server;
 
-use warp::http::StatusCode;
+use std::fmt::Write as _;
+
+use futures_util::StreamExt as _;
+use rand::TryRngCore as _;
+use serde_json::json;
+use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
+use warp::http::{Method, StatusCode};
 
 use super::auth::Carriers;
+use super::context::Context;
 use super::errors::{Problem, kinds};
 use super::reply::Response;
 use super::router::Route;
+use super::websocket::{self, Ending, Handshake, Socket};
 use crate::config::dialects::{Dialects, Served};
+
+/// Label of a project: by which dialect it was made.
+const DIALECT: &str = "sandtree.dialect";
+/// Label of a project: for which of its client's users.
+const USER: &str = "sandtree.user";
+
+/// What dialects remember between requests, and nothing that a restart may not forget.
+#[derive(Debug, Default)]
+pub struct State {
+    /// Sessions of the Terminal Server that are being made.
+    pub sessions: terminal_server::Sessions,
+    /// What the clients of the AI Project Builder did within the last minute.
+    pub rates: builder::Rates,
+}
 
 /// Whose contract a request follows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -107,9 +129,23 @@ impl Dialect {
         match self {
             Dialect::Native => matches!(path, "/health" | "/ready" | "/openapi.json"),
             Dialect::Builder | Dialect::BharatBuild => false,
-            Dialect::TerminalServer => path == "/api/v1/health",
+            Dialect::TerminalServer => terminal_server::is_open(path),
             Dialect::Daiv => daiv::is_open(path),
         }
+    }
+
+    /// Whether pages of every web origin may use what is there, without their keys: the
+    /// previews of one dialect, which are made to be shown by other sites.
+    #[must_use]
+    pub fn is_for_any_origin(self, path: &str) -> bool {
+        self == Dialect::BharatBuild && path.starts_with(bharatbuild::PREVIEW)
+    }
+
+    /// Whether the handler itself says that a key is missing, in a way that only it can: by
+    /// the code that a WebSocket is closed with, or to a browser that asks what it may send.
+    #[must_use]
+    pub fn tells_itself(self, path: &str, method: &Method, is_upgrade: bool) -> bool {
+        self.is_for_any_origin(path) && (is_upgrade || *method == Method::OPTIONS)
     }
 
     /// A response in its words: problems are said as its clients read them.
@@ -122,6 +158,9 @@ impl Dialect {
             Dialect::TerminalServer => terminal_server::problem,
             Dialect::Daiv => daiv::problem,
         };
+        if self == Dialect::Builder {
+            builder::name_request(&mut response);
+        }
         let Some(problem) = response.extensions_mut().remove::<Problem>() else { return response };
         let mut said = say(&problem);
         // All of them close a socket that may not be before it is one.
@@ -144,12 +183,56 @@ fn is_of_body(name: &warp::http::HeaderName) -> bool {
     *name == CONTENT_TYPE || *name == CONTENT_LENGTH
 }
 
-/// `{"detail": "..."}` with the problem's own status: what frameworks of three of the four
-/// systems answer.
+/// `{"detail": ...}`, as the framework of all four systems answers: a list for what is wrong
+/// with a body, with 422, and a text for anything else, with the problem's own status.
 fn detail(problem: &Problem) -> Response {
-    let status = StatusCode::from_u16(problem.kind().status);
-    let body = serde_json::json!({ "detail": problem.detail() });
-    super::reply::json(status.unwrap_or(StatusCode::INTERNAL_SERVER_ERROR), &body)
+    let kind = problem.kind();
+    let (status, detail) = match kind {
+        kinds::INVALID_FIELD | kinds::MALFORMED_BODY => {
+            let field = problem.at_field();
+            let place = ["body"].into_iter().chain(field).collect::<Vec<_>>();
+            let fault = json!({ "type": "value_error", "loc": place, "msg": problem.detail() });
+            (422, json!([fault]))
+        }
+        kinds::UNKNOWN_ROUTE => (404, json!("Not Found")),
+        kinds::METHOD_NOT_ALLOWED => (405, json!("Method Not Allowed")),
+        _ => (kind.status, json!(problem.detail())),
+    };
+    let status = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    super::reply::json(status, &json!({ "detail": detail }))
+}
+
+/// Accepts a WebSocket and does something with it once it is one.
+fn accept_then<F, W>(context: &Context, handshake: Handshake, work: W) -> Response
+where
+    W: FnOnce(Socket) -> F + Send + 'static,
+    F: Future<Output = ()> + Send + 'static,
+{
+    let (response, upgrading) = handshake.accept();
+    context.tasks.spawn(async move {
+        if let Some(socket) = upgrading.socket().await {
+            work(socket).await;
+        }
+    });
+    response
+}
+
+/// Closes a socket that was accepted only to be told why.
+async fn close_at_once(socket: Socket, code: CloseCode, reason: &str) {
+    let (sink, stream) = socket.split();
+    websocket::finish(sink, stream, Ending::close(code, reason)).await;
+}
+
+/// So many random bytes, in hexadecimal digits.
+fn random_hex(bytes: usize) -> Result<String, Problem> {
+    let mut random = vec![0_u8; bytes];
+    let filled = rand::rngs::OsRng.try_fill_bytes(&mut random);
+    filled.map_err(|error| Problem::internal(&format!("no random bytes: {error}")))?;
+    Ok(random.iter().fold(String::new(), |mut text, byte| {
+        // Writing to a String cannot fail.
+        let _ = write!(text, "{byte:02x}");
+        text
+    }))
 }
 
 #[cfg(test)]

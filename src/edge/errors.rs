@@ -69,12 +69,14 @@ pub mod kinds {
         RANGE = 416 "range-not-satisfiable" "the range is outside the file",
         UNKNOWN_HOST = 421 "unknown-host" "this server does not answer to that host name",
         UPGRADE_REQUIRED = 426 "upgrade-required" "this is a WebSocket",
+        REJECTED = 422 "command-rejected" "a policy does not let this command run",
         BUSY = 429 "busy" "a limit on things at once is reached",
         IMAGE = 422 "image-unavailable" "the image cannot be had",
 
         INTERNAL = 500 "internal" "something went wrong here",
         NOT_IMPLEMENTED = 501 "not-implemented" "this is not built yet",
         ENGINE_REFUSED = 502 "engine-refused" "the container engine refused",
+        GENERATOR = 502 "generator-failed" "the generator of projects failed",
         NOTHING_LISTENS = 502 "nothing-listens" "nothing listens on that port in the sandbox",
         SANDBOX = 502 "sandbox-unreachable" "the sandbox does not answer",
         ENGINE_AWAY = 503 "engine-away" "the container engine does not answer",
@@ -174,6 +176,12 @@ impl Problem {
     #[must_use]
     pub fn kind(&self) -> Kind {
         self.0.kind
+    }
+
+    /// The field concerned, if there is one.
+    #[must_use]
+    pub fn at_field(&self) -> Option<&str> {
+        self.0.field.as_deref()
     }
 
     /// What is so in this request.

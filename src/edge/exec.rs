@@ -49,7 +49,7 @@ pub const OUTPUT_BYTES_MAX: usize = 8 * 1024 * 1024;
 /// Largest request: standard input is part of it.
 pub const REQUEST_BYTES_MAX: u64 = 16 * 1024 * 1024;
 /// How much longer than the command's own time-out we wait for init to enforce it.
-const TIMEOUT_GRACE: Duration = Duration::from_secs(30);
+pub(in crate::edge) const TIMEOUT_GRACE: Duration = Duration::from_secs(30);
 
 /// `errno` of "no such file or directory".
 const ENOENT: i32 = 2;
@@ -231,7 +231,7 @@ fn spec(request: Request) -> Result<(ExecSpec, Vec<u8>), Problem> {
 
 /// What a shell would say of a program that cannot be started: a line on standard
 /// error, and an exit code.
-fn not_started(error: &StartError) -> (String, i32) {
+pub(in crate::edge) fn not_started(error: &StartError) -> (String, i32) {
     let code = if matches!(error.errno, ENOENT | ENOTDIR) { 127 } else { 126 };
     let why = std::io::Error::from_raw_os_error(error.errno).to_string();
     // The number says nothing to people.

@@ -24,6 +24,7 @@ use sandtree_workspace::{BadPath, Etag, Kind, Limit, Workspace, WorkspaceError, 
 use super::errors::{Problem, kinds};
 
 pub use batch::batch;
+pub(in crate::edge) use change::Change;
 pub use change::{copy, mkdir, rename};
 pub use download::read;
 pub use listing::tree;

@@ -14,6 +14,9 @@ use super::reply::{self, Answered};
 pub struct Readiness {
     /// `ready` or `not_ready`.
     status: &'static str,
+    /// What is wrong, in one text, for clients of the AI Project Builder.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error: Option<String>,
     /// Each thing the server stands on, with `ok` or what is wrong with it.
     parts: BTreeMap<&'static str, Box<str>>,
 }
@@ -46,10 +49,18 @@ pub async fn ready(call: Call) -> Answered {
         parts.insert(name, words);
     }
     let status = if ready { "ready" } else { "not_ready" };
-    let code = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
-    let mut response = reply::json(code, &Readiness { status, parts });
-    if !ready {
+    let is_fine = ready || call.context.settings.dialects.builder.ready_is_always_200;
+    let code = if is_fine { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    let error = (!ready).then(|| in_one_text(&parts));
+    let mut response = reply::json(code, &Readiness { status, error, parts });
+    if code != StatusCode::OK {
         response.headers_mut().insert(RETRY_AFTER, 5.into());
     }
     Ok(response)
+}
+
+fn in_one_text(parts: &BTreeMap<&'static str, Box<str>>) -> String {
+    let wrong = parts.iter().filter(|(_, words)| &***words != "ok");
+    let wrong: Vec<_> = wrong.map(|(name, words)| format!("{name}: {words}")).collect();
+    if wrong.is_empty() { "the server is ending".to_owned() } else { wrong.join("; ") }
 }

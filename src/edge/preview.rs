@@ -17,7 +17,7 @@ mod headers;
 mod proxy;
 mod tunnel;
 
-use sandtree_actors::Dialled;
+use sandtree_actors::{Dialled, Tree};
 use sandtree_model::{Answer, Failure, ProjectKey, Refusal};
 use warp::http::header::LOCATION;
 use warp::http::{HeaderValue, StatusCode};
@@ -82,28 +82,60 @@ fn port(call: &Call) -> Result<u16, Problem> {
     port.ok_or_else(|| Problem::field("port", "must be from 1 to 65535"))
 }
 
-async fn pass(mut call: Call, key: &ProjectKey, port: u16, path: String, mount: Mount) -> Answered {
-    let sandbox = call.context.tree.sandbox(key).await?;
+async fn pass(call: Call, key: &ProjectKey, port: u16, path: String, mount: Mount) -> Answered {
+    let reached = reach(&call.context.tree, key, port).await?;
+    reached.forward(call, path, mount).await
+}
+
+/// A connection to a server in a sandbox, for one request.
+pub(super) struct Reached {
+    connection: Connection<Dialled>,
+    port: u16,
+}
+
+/// Connects to a port of a sandbox.
+///
+/// # Errors
+///
+/// 409 when the project does not run, 502 when nothing listens, 429 when there are too many
+/// connections.
+pub(super) async fn reach(tree: &Tree, key: &ProjectKey, port: u16) -> Result<Reached, Problem> {
+    let sandbox = tree.sandbox(key).await?;
     let traffic = sandbox.traffic();
     let place = connection::place(&traffic, CONNECTIONS_MAX)?;
     let dialled = listening(sandbox.dial(port).await, port)?;
-    let target = match &call.query {
-        Some(query) => format!("{path}?{query}"),
-        None => path,
-    };
-    let forward = Forward {
-        method: call.method.clone(),
-        target,
-        headers: std::mem::take(&mut call.headers),
-        body: call.take_body(),
-        upgrade: call.take_upgrade(),
-        peer: call.peer.map(|peer| peer.0.ip()),
-        mount,
-        port,
-        tasks: call.context.tasks.clone(),
-        shutdown: call.context.shutdown.clone(),
-    };
-    forward.through(Connection::new(dialled, traffic, place)).await
+    Ok(Reached { connection: Connection::new(dialled, traffic, place), port })
+}
+
+impl Reached {
+    /// Passes a request on as `path`, for a client that sees it below `prefix`.
+    ///
+    /// # Errors
+    ///
+    /// 502 when the server breaks the connection off, 504 when it does not answer.
+    pub(super) async fn pass(self, call: Call, path: String, prefix: String) -> Answered {
+        self.forward(call, path, Mount::Path(prefix)).await
+    }
+
+    async fn forward(self, mut call: Call, path: String, mount: Mount) -> Answered {
+        let target = match &call.query {
+            Some(query) => format!("{path}?{query}"),
+            None => path,
+        };
+        let forward = Forward {
+            method: call.method.clone(),
+            target,
+            headers: std::mem::take(&mut call.headers),
+            body: call.take_body(),
+            upgrade: call.take_upgrade(),
+            peer: call.peer.map(|peer| peer.0.ip()),
+            mount,
+            port: self.port,
+            tasks: call.context.tasks.clone(),
+            shutdown: call.context.shutdown.clone(),
+        };
+        forward.through(self.connection).await
+    }
 }
 
 /// The tree refuses a port on which nothing listens; for the client of a preview this

@@ -9,10 +9,11 @@ use std::time::Duration;
 use sandtree_actors::{ProcessState, ProcessView};
 use sandtree_model::durations::Span;
 use sandtree_model::process::WhenFull;
-use sandtree_model::{ProcessSpec, RestartPolicy};
+use sandtree_model::{Failure, ProcessSpec, RestartPolicy};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use warp::http::StatusCode;
+use warp::http::header::IF_NONE_MATCH;
 
 use super::context::Call;
 use super::errors::{Problem, kinds};
@@ -68,15 +69,20 @@ pub async fn show(call: Call) -> Answered {
 }
 
 /// Starts it, replacing one that runs with another spec: 201 when it was started, 200
-/// when one with this spec ran already.
+/// when one with this spec ran already. With `If-None-Match: *`, one that runs is kept.
 ///
 /// # Errors
 ///
-/// 400 for a spec that cannot be run, 409 when the project does not run.
+/// 400 for a spec that cannot be run, 409 when the project does not run, 412 when one
+/// runs that is to be kept.
 pub async fn start(mut call: Call) -> Answered {
     let key = call.project()?;
     let spec = spec(call.json().await?)?;
-    let (view, started) = call.context.tree.put_process(&key, spec).await?;
+    let (view, started) = match call.header(&IF_NONE_MATCH)? {
+        None => call.context.tree.put_process(&key, spec).await?,
+        Some("*") => (call.context.tree.start_process(&key, spec).await.map_err(kept)?, true),
+        Some(_) => return Err(Problem::field("If-None-Match", "can only be * here")),
+    };
     let status = if started { StatusCode::CREATED } else { StatusCode::OK };
     Ok(reply::json(status, &document(&view)))
 }
@@ -101,6 +107,15 @@ pub async fn signal(mut call: Call) -> Answered {
     let SignalRequest { signal: Signal(number) } = call.json().await?;
     call.context.tree.signal_process(&key, number).await?;
     Ok(reply::empty(StatusCode::NO_CONTENT))
+}
+
+/// One that was to be kept runs.
+fn kept(failure: Failure) -> Problem {
+    let problem = Problem::from(failure);
+    if problem.kind() != kinds::EXISTS {
+        return problem;
+    }
+    Problem::new(kinds::PRECONDITION_FAILED, "a process runs already")
 }
 
 fn spec(request: Request) -> Result<ProcessSpec, Problem> {

@@ -169,6 +169,7 @@ operations! {
     restart Restart "Stops it, then starts it.";
     pause Pause "Freezes it.";
     resume Resume "Thaws it.";
+    discard Discard "Stops it and removes its container; its files stay.";
 }
 
 async fn operate(mut call: Call, operation: Operation) -> Answered {

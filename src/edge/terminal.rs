@@ -18,6 +18,8 @@
 //! [`super::websocket`]. A viewer that is slow loses output, or its connection; it
 //! never slows the shell or another viewer.
 
+pub(in crate::edge) mod language;
+mod native;
 mod pump;
 
 use futures_util::StreamExt;
@@ -32,6 +34,8 @@ use super::context::Call;
 use super::errors::Problem;
 use super::reply::{self, Answered};
 use super::websocket::{self, Handshake, Socket};
+use language::Language;
+use native::Native;
 use pump::Keys;
 
 /// The least and the most of columns and of rows.
@@ -64,7 +68,7 @@ pub async fn open(mut call: Call) -> Answered {
     let shutdown = call.context.shutdown.clone();
     call.context.tasks.spawn(async move {
         if let Some(socket) = upgrading.socket().await {
-            serve(socket, viewer, shutdown).await;
+            serve(socket, viewer, &Native, &shutdown).await;
         }
     });
     Ok(response)
@@ -86,23 +90,36 @@ fn view_request(query: &Query) -> Result<ViewRequest, Problem> {
         cols: size("cols", query.cols.unwrap_or(80))?,
         rows: size("rows", query.rows.unwrap_or(24))?,
         after: after.map_err(|problem| Problem::field("after", problem))?,
+        leave_grace: None,
     })
 }
 
-fn size(field: &'static str, value: u16) -> Result<u16, Problem> {
+/// A side of a terminal.
+///
+/// # Errors
+///
+/// 400 when it is out of range.
+pub(in crate::edge) fn size(field: &'static str, value: u16) -> Result<u16, Problem> {
     let (least, most) = (SIZES.start(), SIZES.end());
     let wrong = || Problem::field(field, format!("must be from {least} to {most}, not {value}"));
     SIZES.contains(&value).then_some(value).ok_or_else(wrong)
 }
 
-async fn serve(socket: Socket, viewer: Viewer, shutdown: CancellationToken) {
+/// Carries what a viewer sees and types, in this language, until something ends it.
+pub(in crate::edge) async fn serve<L: Language>(
+    socket: Socket,
+    viewer: Viewer,
+    language: &L,
+    shutdown: &CancellationToken,
+) {
     let keys = viewer.input();
     let items = futures_util::stream::unfold(viewer, |mut viewer| async {
         let item = viewer.next().await?;
         Some((item, viewer))
     });
     let (mut sink, mut stream) = socket.split();
-    let ending = pump::run(&mut sink, &mut stream, Box::pin(items), &keys, &shutdown).await;
+    let ending =
+        pump::run((&mut sink, &mut stream), Box::pin(items), &keys, language, shutdown).await;
     websocket::finish(sink, stream, ending).await;
 }
 

@@ -74,6 +74,7 @@ impl Edge {
             settings,
             shutdown: CancellationToken::new(),
             tasks: TaskTracker::new(),
+            dialects: super::dialects::State::default(),
             metrics: None,
         });
         Self { front: Front::new(gate, &context), context, engine, _directory: directory }

@@ -265,6 +265,7 @@ pub(super) async fn a_patch_changes_settings_and_no_generation(store: &impl Stor
         assert_eq!(store.list(tenant, &filter).await.unwrap().len(), count, "{value}");
     }
     let patch = ProjectPatch {
+        image: Some("another:1".into()),
         env: Some([("A".into(), "1".into())].into()),
         idle_timeout: Some(Timeout::After(std::time::Duration::from_secs(5))),
         max_lifetime: Some(Timeout::After(std::time::Duration::from_secs(6))),
@@ -272,6 +273,7 @@ pub(super) async fn a_patch_changes_settings_and_no_generation(store: &impl Stor
         ..ProjectPatch::default()
     };
     let last = row(write(store, Write::Patch(uid(1), Box::new(patch.clone()))).await).settings;
+    assert_eq!(Some(&last.image), patch.image.as_ref());
     assert_eq!((Some(&last.env), last.limits), (patch.env.as_ref(), limits));
     assert_eq!(
         (Some(last.idle_timeout), Some(last.max_lifetime)),

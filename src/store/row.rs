@@ -188,7 +188,10 @@ pub(super) fn singles<T: Serialize>(
 
 /// Settings with the changes of `patch`.
 pub(super) fn patched(mut settings: Settings, patch: &ProjectPatch) -> Settings {
-    let ProjectPatch { env, labels, limits, idle_timeout, max_lifetime, at: _ } = patch;
+    let ProjectPatch { image, env, labels, limits, idle_timeout, max_lifetime, at: _ } = patch;
+    if let Some(image) = image {
+        settings.image.clone_from(image);
+    }
     if let Some(env) = env {
         settings.env.clone_from(env);
     }

@@ -4,6 +4,8 @@
 mod bad_input;
 #[path = "docker/engine_faults.rs"]
 mod engine_faults;
+#[path = "docker/full_disk.rs"]
+mod full_disk;
 #[path = "docker/hostile_files.rs"]
 mod hostile_files;
 #[path = "docker/hostile_wire.rs"]
@@ -24,6 +26,8 @@ mod real_program;
 mod restart_and_engine;
 #[path = "docker/run.rs"]
 mod run;
+#[path = "docker/sandbox_deaths.rs"]
+mod sandbox_deaths;
 #[path = "docker/sandbox_floor.rs"]
 mod sandbox_floor;
 #[path = "docker/search.rs"]

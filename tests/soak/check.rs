@@ -1,14 +1,15 @@
 //! What has to hold after a restart, whatever the server was doing when it died.
 
-use std::collections::BTreeMap;
-
 use sandtree_testkit::{Client, TestServer};
 use serde_json::Value;
-use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
+use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection, SqliteRow};
 use sqlx::{ConnectOptions as _, Connection as _, Row as _};
 use tokio::time::{Duration, Instant};
 
-use crate::ledger::{At, Ledger, content};
+use crate::ledger::Ledger;
+use crate::verdict::{
+    Past, broken_lines, may_be, phase_of, version_of, wrong_containers, wrong_log,
+};
 
 /// All that was under way is done by then.
 const REST_WITHIN: Duration = Duration::from_secs(90);
@@ -40,18 +41,9 @@ pub(crate) async fn losses(server: &TestServer, ledgers: &mut [Ledger]) -> Vec<S
             }
         }
     }
-    losses.extend(wrong_containers(server).await);
-    losses.extend(wrong_rows(server).await);
+    losses.extend(containers(server).await);
+    losses.extend(transitions(server).await);
     losses
-}
-
-fn phase_of(shown: &Value) -> At {
-    match shown["phase"].as_str() {
-        Some("running") => Some("running"),
-        Some("paused") => Some("paused"),
-        Some("stopped") => Some("stopped"),
-        _ => None,
-    }
 }
 
 /// Waits until the project is where it may be; its document, null when it is gone.
@@ -60,8 +52,7 @@ async fn comes_to_rest(client: &Client, ledger: &Ledger) -> Result<Value, String
     loop {
         let answer = client.get(&path).await;
         let shown = if answer.status == 404 { Value::Null } else { answer.json() };
-        let is_at_rest = answer.status == 404 || phase_of(&shown).is_some();
-        if is_at_rest && ledger.at.contains(&phase_of(&shown)) && is_usable(client, &shown).await {
+        if may_be(ledger, &shown) && is_usable(client, &shown).await {
             return Ok(shown);
         }
         if Instant::now() >= ends {
@@ -99,12 +90,8 @@ async fn lost_files(client: &Client, ledger: &mut Ledger) -> Vec<String> {
     for (file, versions) in files {
         let path = format!("/v1/projects/{}/files/file-{file}", ledger.id);
         let answer = client.get(&path).await;
-        let holds = |version: &&u64| match **version {
-            0 => answer.status == 404,
-            version => answer.status == 200 && answer.text() == content(file, version),
-        };
-        match versions.iter().find(holds) {
-            Some(version) => ledger.found_file(file, *version),
+        match version_of(file, &versions, answer.status, &answer.text()) {
+            Some(version) => ledger.found_file(file, version),
             None => {
                 let has: String = answer.text().chars().take(40).collect();
                 lost.push(format!("{path} is none of {versions:?}: {} {has:?}", answer.status));
@@ -114,7 +101,7 @@ async fn lost_files(client: &Client, ledger: &mut Ledger) -> Vec<String> {
     lost
 }
 
-/// The process numbers its lines: each is the next one, or the first of a new start.
+/// What the log of its process has lost or doubled.
 async fn lost_lines(client: &Client, id: &str) -> Vec<String> {
     let path = format!("/v1/projects/{id}/process/logs?stream=stdout&tail={LINES}");
     let call = client.request(hyper::Method::GET, &path).header("accept", "text/plain");
@@ -122,40 +109,18 @@ async fn lost_lines(client: &Client, id: &str) -> Vec<String> {
     if answer.status != 200 {
         return vec![format!("{path}: {} {}", answer.status, answer.text())];
     }
-    let text = answer.text();
-    let numbers: Vec<Option<u64>> = text.lines().map(|line| line.parse().ok()).collect();
-    let follows = |pair: &&[Option<u64>]| match pair {
-        [Some(before), Some(after)] => *after != before + 1 && *after != 0,
-        _ => true,
-    };
-    let broken: Vec<_> = numbers.windows(2).filter(follows).collect();
-    if broken.is_empty() { Vec::new() } else { vec![format!("{id}: lines {broken:?}")] }
+    broken_lines(id, &answer.text()).into_iter().collect()
 }
 
-/// One container for each sandbox that was started, as the row says, and no other.
-async fn wrong_containers(server: &TestServer) -> Vec<String> {
+/// Containers that should not be, or are missing, once nothing moves any more.
+async fn containers(server: &TestServer) -> Vec<String> {
     let ends = Instant::now() + REST_WITHIN;
     loop {
-        let mut wrong = Vec::new();
         let mut rows = open(server).await;
         let alive = "SELECT sandbox, phase FROM projects WHERE phase <> 'deleted'";
         let alive = sqlx::query(alive).fetch_all(&mut rows).await.expect("the rows");
-        let mut phases: BTreeMap<String, String> =
-            alive.iter().map(|row| (row.get("sandbox"), row.get("phase"))).collect();
-        for container in server.containers() {
-            let state = match container.state.as_str() {
-                "running" | "paused" => container.state.as_str(),
-                _ => "stopped",
-            };
-            match phases.remove(&container.sandbox) {
-                Some(phase) if phase == state => {}
-                other => wrong.push(format!(
-                    "an orphan, a second one or a false one: {container:?} {other:?}"
-                )),
-            }
-        }
-        let missing = phases.iter().filter(|(_, phase)| *phase != "stopped");
-        wrong.extend(missing.map(|missing| format!("a container is missing: {missing:?}")));
+        let phases = alive.iter().map(|row| (row.get("sandbox"), row.get("phase"))).collect();
+        let wrong = wrong_containers(phases, &server.containers());
         if wrong.is_empty() || Instant::now() >= ends {
             return wrong;
         }
@@ -163,32 +128,23 @@ async fn wrong_containers(server: &TestServer) -> Vec<String> {
     }
 }
 
-/// Every transition begins where the one before ended, numbered without a gap, up to
-/// the row itself; and no sandbox was lost or given up.
-async fn wrong_rows(server: &TestServer) -> Vec<String> {
+/// What is wrong with the transitions of all projects.
+async fn transitions(server: &TestServer) -> Vec<String> {
     let mut rows = open(server).await;
     let all = "SELECT p.uid, p.generation AS last, p.phase, t.generation, t.from_phase, t.to_phase, \
                t.move FROM projects p LEFT JOIN transitions t ON t.uid = p.uid \
                ORDER BY p.uid, t.generation";
     let all = sqlx::query(all).fetch_all(&mut rows).await.expect("the transitions");
-    let (mut wrong, mut before) = (Vec::new(), (String::new(), 0_i64, None::<String>));
-    for row in &all {
-        let uid: String = row.get("uid");
-        if before.0 != uid {
-            before = (uid.clone(), 0, None);
-        }
-        let (generation, from): (i64, Option<String>) =
-            (row.get("generation"), row.get("from_phase"));
-        if generation != before.1 + 1 || from != before.2 {
-            wrong.push(format!("{uid}: transition {generation} from {from:?} after {before:?}"));
-        }
-        let how: Option<String> = row.get("move");
-        if matches!(how.as_deref(), Some("lost" | "faulted")) {
-            wrong.push(format!("{uid}: {how:?} at {generation}"));
-        }
-        before = (uid, generation, row.get("to_phase"));
-    }
-    wrong
+    let past = |row: &SqliteRow| Past {
+        uid: row.get("uid"),
+        phase: row.get("phase"),
+        last: row.get("last"),
+        generation: row.get("generation"),
+        from: row.get("from_phase"),
+        to: row.get("to_phase"),
+        by: row.get("move"),
+    };
+    wrong_log(&all.iter().map(past).collect::<Vec<_>>())
 }
 
 async fn open(server: &TestServer) -> SqliteConnection {

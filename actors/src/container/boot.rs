@@ -7,10 +7,11 @@ use sandtree_model::project::Container;
 use sandtree_model::{Answer, Fault, Move, Project};
 use sandtree_wire::Configuration;
 
-use super::work::{Change, Work, engine_fault, on_disk};
+use super::work::{Change, Work, engine_fault};
 use super::{ContainerMsg, Up};
 use crate::context::Context;
 use crate::crash::{self, Point};
+use crate::disk::on_disk;
 use crate::link::Link;
 use crate::ports::{ContainerState, EngineError, SandboxSpec, Seen};
 use crate::shape::{Shape, fingerprint};
@@ -115,6 +116,7 @@ impl Work {
     async fn create_container(&self, spec: &SandboxSpec) -> Answer<Box<str>> {
         let image = self.context.engine.ensure_image(&spec.image);
         tokio::select! {
+            biased;
             had = image => had.map_err(engine_fault)?,
             () = self.cancel.cancelled() => return Err(self.overtaken()),
         }

@@ -15,6 +15,7 @@ use tokio_util::sync::CancellationToken;
 use super::{ContainerMsg, target_of};
 use crate::context::Context;
 use crate::crash::{self, Point};
+use crate::disk::on_disk;
 use crate::home::Home;
 use crate::live::Live;
 use crate::ports::{ContainerState, EngineError, MoveWrite, Seen, Write, Written};
@@ -56,7 +57,7 @@ pub(super) struct Change {
 /// Whether settling has to go on.
 #[must_use]
 enum Step {
-    /// The phase has changed.
+    /// The phase has changed, or what is below it.
     Moved,
     /// The project is where it was asked to be, or cannot get there.
     AtEnd,
@@ -73,10 +74,32 @@ impl Work {
             let gone = || Err(Refusal::not_found("the project").into());
             return if is_delete { Ok(()) } else { gone() };
         }
+        let is_discard = operation == Some(Operation::Discard);
+        if is_discard && self.row().phase.is_at_rest() {
+            let _ = self.me.cast(ContainerMsg::IntentCommitted);
+            return self.discard(&self.row()).await;
+        }
         if let Some(operation) = operation {
             self.intend(operation).await?;
         }
-        self.settle().await
+        self.settle().await?;
+        if is_discard { self.discard(&self.row()).await } else { Ok(()) }
+    }
+
+    /// Removes the container of a project at rest. What a crash leaves half done is no
+    /// container that the row still names: the next start makes a new one.
+    async fn discard(&self, row: &Project) -> Answer<()> {
+        if let Some(seen) = self.inspect(row).await? {
+            let removed = self.context.engine.remove(&seen.container);
+            self.engine(removed).await.map_err(engine_fault)?;
+        }
+        let is_so = row.phase == Phase::Stopped && row.target == Target::Stopped;
+        if is_so && row.container.is_none() {
+            return Ok(());
+        }
+        let target = Some(Target::Stopped);
+        let change = Change { container: Some(None), target, ..Change::default() };
+        self.commit(Move::Discarded, change).await
     }
 
     pub(super) fn row(&self) -> Arc<Project> {
@@ -90,7 +113,7 @@ impl Work {
             // On its way to running it passes by stopped.
             Operation::Restart if !phase.is_at_rest() => Move::StopAsked,
             Operation::Start | Operation::Restart => Move::StartAsked,
-            Operation::Stop => Move::StopAsked,
+            Operation::Stop | Operation::Discard => Move::StopAsked,
             Operation::Pause => Move::PauseAsked,
             Operation::Resume => Move::ResumeAsked,
             Operation::Delete { .. } => Move::DeleteAsked,
@@ -101,6 +124,7 @@ impl Work {
             (operation, phase),
             (Operation::Start, Phase::Starting | Phase::Creating)
                 | (Operation::Stop, Phase::Stopping | Phase::Failed)
+                | (Operation::Discard, Phase::Stopping)
                 | (Operation::Delete { .. }, Phase::Deleting)
         );
         if !on_its_way {
@@ -176,7 +200,8 @@ impl Work {
                     self.bring_up_link(row, link, false).await?;
                     Ok(Step::AtEnd)
                 }
-                None => self.lost(row, "the sandbox ended behind our back").await,
+                // It ended, or was frozen, while we waited: the next look tells which.
+                None => Ok(Step::Moved),
             },
             Some((ContainerState::Paused, _)) => {
                 let change = Change {
@@ -428,13 +453,4 @@ pub(crate) fn engine_fault(error: EngineError) -> Fault {
         EngineError::Gone => Fault::Engine("the container is gone or not running".into()),
         EngineError::Refused(why) => Fault::Engine(why),
     }
-}
-
-/// Runs what blocks on the disk where blocking is allowed.
-pub(crate) async fn on_disk<T: Send + 'static>(
-    work: impl FnOnce() -> std::io::Result<T> + Send + 'static,
-) -> Answer<T> {
-    let done = tokio::task::spawn_blocking(work).await;
-    let done = done.map_err(|error| Fault::Internal(error.to_string().into()))?;
-    Ok(done.map_err(|error| Fault::Disk(error.to_string().into()))?)
 }

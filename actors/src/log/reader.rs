@@ -6,13 +6,14 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use bytes::{Buf, Bytes, BytesMut};
-use sandtree_model::{Answer, Fault};
+use sandtree_model::Answer;
 use tokio::sync::watch;
 
 use super::files::{self, Frames};
 use super::format::{Frame, Position, What};
 use super::tail::{self, Tail};
 use super::{LogItem, LogRecord};
+use crate::disk::on_disk;
 use crate::view::Cursor;
 
 /// Reads a process's log, from disk. Holds one chunk of 64 KiB and an open file.
@@ -266,17 +267,4 @@ fn open(dir: &Path, number: u64) -> io::Result<Option<(Place, Position)>> {
     let Some(header) = files::header(&file)? else { return Ok(None) };
     let at = Frames::new().at();
     Ok(Some((Place { number, file: Arc::new(file), at }, header)))
-}
-
-/// Does a short piece of work where blocking is allowed.
-async fn on_disk<T, F>(work: F) -> Answer<T>
-where
-    T: Send + 'static,
-    F: FnOnce() -> io::Result<T> + Send + 'static,
-{
-    match tokio::task::spawn_blocking(work).await {
-        Ok(Ok(done)) => Ok(done),
-        Ok(Err(error)) => Err(Fault::Disk(error.to_string().into()).into()),
-        Err(error) => Err(Fault::Internal(error.to_string().into()).into()),
-    }
 }

@@ -8,8 +8,9 @@ use sandtree_model::project::Container;
 use sandtree_model::{Answer, Fault, SandboxUid};
 use serde::{Deserialize, Serialize};
 
-use crate::container::{engine_fault, on_disk};
+use crate::container::engine_fault;
 use crate::context::Context;
+use crate::disk::on_disk;
 use crate::files::{open_workspace, remove_sandbox_dir};
 use crate::home::{Home, OpenHome};
 use crate::link::Link;

@@ -23,10 +23,19 @@ const END_MARGIN: Duration = Duration::from_secs(10);
 /// Longest time until a start is shown to readers.
 const SHOWN_WITHIN: Duration = Duration::from_secs(2);
 
+/// What becomes of a process that runs when another is to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Running {
+    /// It is ended, unless it is the same.
+    Replace,
+    /// It goes on, and the other is refused.
+    Keep,
+}
+
 /// A change that waits for the one before it.
 pub(crate) enum Change {
-    /// Run this, in place of what runs.
-    Put(Box<ProcessSpec>, PutReply),
+    /// Run this, in place of what runs or beside nothing.
+    Put(Box<ProcessSpec>, Running, PutReply),
     /// End what runs.
     Stop(RpcReplyPort<Answer<ProcessView>>),
     /// Start under this record, if the row still has the start with this epoch.
@@ -49,8 +58,8 @@ impl Task {
     /// Does a change; what has to be done later, because the store was away.
     pub(super) async fn run(&self, change: Change) -> Option<Change> {
         match change {
-            Change::Put(spec, reply) => {
-                let outcome = self.put(*spec).await;
+            Change::Put(spec, running, reply) => {
+                let outcome = self.put(*spec, running).await;
                 let again = outcome.as_ref().err().filter(|it| is_in_doubt(it));
                 let again = again.map(|_| Change::Settle);
                 // Who does not wait any more reads the process.
@@ -77,7 +86,8 @@ impl Task {
             Change::Settle => {
                 let failure = self.settle().await.err()?;
                 tracing::warn!(%failure, "a process is not settled yet");
-                is_in_doubt(&failure).then_some(Change::Settle)
+                let has_lost_link = matches!(failure, Failure::Faulted(Fault::Sandbox(_)));
+                (has_lost_link || is_in_doubt(&failure)).then_some(Change::Settle)
             }
         }
     }
@@ -97,9 +107,8 @@ impl Task {
                 if let Some(view) = running {
                     self.end_running(&view).await?;
                 }
-                // Without a link, the next one finds the record.
-                if record.wanted && record.ended.is_none() && self.link.is_some() {
-                    self.start(record).await?;
+                if record.wanted && record.ended.is_none() {
+                    self.start_on_some_link(record).await?;
                 }
             }
             (None, _) => {}
@@ -107,9 +116,25 @@ impl Task {
         Ok(())
     }
 
+    /// Starts under a record that was read only now. At rest, the sandbox's next start
+    /// finds it; while it runs, a link may have come up that has not.
+    async fn start_on_some_link(&self, record: ProcessRecord) -> Answer<()> {
+        if self.link.is_some() {
+            return self.start(record).await;
+        }
+        if self.live.row().phase == Phase::Running {
+            return Err(Fault::Sandbox("the link to its init is being made again".into()).into());
+        }
+        Ok(())
+    }
+
     /// Starts under a record, unless somebody stopped or replaced the start with
-    /// the epoch `base` meanwhile.
+    /// the epoch `base` meanwhile, or that one runs after all: a later link has found
+    /// that it was never asked for, while this one waited for the store.
     async fn start_again(&self, record: ProcessRecord, base: u64) -> Answer<()> {
+        if self.view().is_some_and(|view| view.state == ProcessState::Running) {
+            return Ok(());
+        }
         let now = self.live.row().process.clone();
         let is_due = now.is_some_and(|now| {
             now.epoch == base && now.wanted && (record.epoch != base || now.ended.is_none())
@@ -130,9 +155,12 @@ impl Task {
         self.live.process.borrow().clone()
     }
 
-    async fn put(&self, spec: ProcessSpec) -> Answer<(ProcessView, bool)> {
+    async fn put(&self, spec: ProcessSpec, running: Running) -> Answer<(ProcessView, bool)> {
         let last = self.live.row().process.clone();
         if let Some(view) = self.view().filter(ProcessView::is_running) {
+            if running == Running::Keep {
+                return Err(Refusal::Exists { what: "a process that runs".into() }.into());
+            }
             if view.record.wanted && view.record.spec == spec {
                 return Ok((view, false));
             }

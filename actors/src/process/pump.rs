@@ -15,6 +15,7 @@ use tokio::time::Instant;
 
 use crate::context::Context;
 use crate::crash::{self, Point};
+use crate::disk::blocking;
 use crate::link::Link;
 use crate::live::Live;
 use crate::log::LogWriter;
@@ -118,7 +119,7 @@ impl Pump<'_> {
     async fn write(&self, batch: Vec<Item>, sync: bool) -> io::Result<()> {
         let (log, epoch) = (Arc::clone(&self.log), self.epoch);
         let has_grown = !batch.is_empty();
-        let written = tokio::task::spawn_blocking(move || {
+        let written = blocking(move || {
             let mut log = log.lock().unwrap_or_else(PoisonError::into_inner);
             for item in batch {
                 match item {

@@ -61,8 +61,10 @@ async fn attach(
     let connection = link.open(stream).await.map_err(std::io::Error::other)?;
     let (reader, mut writer) = connection.into_split();
     tokio::select! {
-        end = fan_out(shared, reader) => end,
+        // Keys first: output without end must not keep them from being heard.
+        biased;
         end = pass_input(shared, link, input, &mut writer) => end,
+        end = fan_out(shared, reader) => end,
     }
 }
 

@@ -3,12 +3,13 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use bytes::Bytes;
 use sandtree_model::{Answer, ExitStatus, Fault};
 use sandtree_wire::Size;
 
-use super::{Input, Shared};
+use super::{Input, Shared, TerminalMsg};
 use crate::fanout::{FanoutItem, FanoutReader};
 use crate::live::Hold;
 use crate::view::Cursor;
@@ -26,6 +27,9 @@ pub struct ViewRequest {
     pub rows: u16,
     /// Continue after this byte; absent: the current screen first.
     pub after: Option<Cursor>,
+    /// The shell ends when so long after the last viewer left nobody has come; absent:
+    /// it stays. The last request decides. The end of the server is no leaving.
+    pub leave_grace: Option<Duration>,
 }
 
 impl ViewRequest {
@@ -107,7 +111,12 @@ impl Viewer {
         if let Some(item) = self.pending.pop_front() {
             return Some(item);
         }
-        match self.reader.next().await? {
+        let item = tokio::select! {
+            biased;
+            item = self.reader.next() => item?,
+            () = self.shared.gone.cancelled() => return None,
+        };
+        match item {
             FanoutItem::Bytes(bytes) => {
                 self.hold.live().touch();
                 Some(TerminalItem::Bytes(bytes))
@@ -134,7 +143,11 @@ impl Viewer {
 
 impl Drop for Viewer {
     fn drop(&mut self) {
-        self.shared.viewers.fetch_sub(1, Ordering::Relaxed);
+        let is_last = self.shared.viewers.fetch_sub(1, Ordering::Relaxed) == 1;
+        if is_last {
+            // An actor that has ended has nobody left to wait for.
+            let _ = self.shared.actor.cast(TerminalMsg::Left(self.shared.epoch));
+        }
         self.shared.live.terminal.send_if_modified(|view| {
             let view = view.as_mut().filter(|view| view.epoch == self.shared.epoch);
             view.map(|view| view.viewers = self.shared.viewers.load(Ordering::Relaxed)).is_some()

@@ -121,9 +121,11 @@ async fn crash_at(world: &World, operation: Operation, moment: Moment) -> View {
     let view = match operation {
         Operation::Start => tree.stopped("demo").await,
         Operation::Resume => tree.paused("demo").await,
-        Operation::Stop | Operation::Restart | Operation::Pause | Operation::Delete { .. } => {
-            tree.running("demo").await
-        }
+        Operation::Stop
+        | Operation::Restart
+        | Operation::Pause
+        | Operation::Discard
+        | Operation::Delete { .. } => tree.running("demo").await,
     };
     match moment {
         Moment::Engine(op, when) => {

@@ -71,9 +71,11 @@ async fn begin_before(tree: &Running, operation: Operation) {
     match operation {
         Operation::Start => tree.stopped("demo").await,
         Operation::Resume => tree.paused("demo").await,
-        Operation::Stop | Operation::Restart | Operation::Pause | Operation::Delete { .. } => {
-            tree.running("demo").await
-        }
+        Operation::Stop
+        | Operation::Restart
+        | Operation::Pause
+        | Operation::Discard
+        | Operation::Delete { .. } => tree.running("demo").await,
     };
 }
 

@@ -203,6 +203,19 @@ async fn there_is_one_process_and_another_spec_replaces_it() {
 }
 
 #[tokio::test]
+async fn a_stop_that_found_no_process_is_in_nobodys_way() {
+    let world = World::new();
+    let tree = world.spawn().await;
+    tree.stopped("demo").await;
+    let none = tree.call(|tree| async move { tree.stop_process(&key("demo")).await }).await;
+    assert!(matches!(none, Err(Failure::Refused(Refusal::NotFound { .. }))), "{none:?}");
+    tree.operate("demo", Operation::Start).await.expect("a start");
+    let spec = process(&["serve"], RestartPolicy::Never);
+    let put = tree.call(|tree| async move { tree.put_process(&key("demo"), spec).await }).await;
+    assert_eq!(put.expect("a process").0.state, ProcessState::Running);
+}
+
+#[tokio::test]
 async fn a_process_that_fails_is_started_again_if_that_was_asked_for() {
     let world = World::new();
     let tree = world.spawn().await;
@@ -241,7 +254,7 @@ async fn a_process_with_a_restart_policy_comes_back_with_its_sandbox() {
     .await;
 }
 
-const SIZE: ViewRequest = ViewRequest { cols: 80, rows: 24, after: None };
+const SIZE: ViewRequest = ViewRequest { cols: 80, rows: 24, after: None, leave_grace: None };
 
 async fn view(tree: &Running) -> Viewer {
     let opened = tree.call(|tree| async move { tree.open_terminal(&key("demo"), SIZE).await });
@@ -263,6 +276,38 @@ async fn read_until(viewer: &mut Viewer, text: &str) {
         }
     })
     .await;
+}
+
+#[tokio::test]
+async fn a_shell_that_is_to_go_with_its_viewers_goes_with_the_last() {
+    let world = World::new();
+    let tree = world.spawn().await;
+    tree.running("demo").await;
+    let asked = ViewRequest { leave_grace: Some(std::time::Duration::ZERO), ..SIZE };
+    let open = || async {
+        let opened =
+            tree.call(move |tree| async move { tree.open_terminal(&key("demo"), asked).await });
+        opened.await.map_err(|failure| failure.to_string()).expect("a terminal")
+    };
+    let (first, mut second) = (open().await, open().await);
+    drop(first);
+    second.input().write(Bytes::from_static(b"still here")).await.expect("keystrokes");
+    read_until(&mut second, "still here").await;
+    drop(second);
+    until("the shell to end", async || {
+        tree.get("demo").await.expect("the project").terminal.is_none()
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_viewer_of_a_deleted_project_is_not_left_waiting() {
+    let world = World::new();
+    let tree = world.spawn().await;
+    tree.running("demo").await;
+    let mut viewer = view(&tree).await;
+    tree.operate("demo", Operation::Delete { keep_files: false }).await.expect("a deletion");
+    within(LONG, "the viewer's end", async { while viewer.next().await.is_some() {} }).await;
 }
 
 #[tokio::test]

@@ -42,6 +42,23 @@ async fn a_project_goes_round_its_life_cycle_and_every_move_is_written_down() {
 }
 
 #[tokio::test]
+async fn a_discarded_sandbox_leaves_its_files_and_the_next_start_makes_a_new_one() {
+    let world = World::new();
+    let tree = world.spawn().await;
+    let first = tree.running("demo").await;
+    for _ in 0..2 {
+        let view = tree.operate("demo", Operation::Discard).await.expect("a discard");
+        assert_eq!(view.project.phase, Phase::Stopped);
+        assert!(view.project.container.is_none(), "{view:?}");
+        assert!(world.engine.containers().is_empty(), "the container is gone");
+    }
+    let again = tree.operate("demo", Operation::Start).await.expect("a start");
+    assert_eq!(again.project.sandbox, first.project.sandbox, "the workspace is the same");
+    assert_eq!(world.engine.count(Op::Create), 2);
+    world.store.assert_sound();
+}
+
+#[tokio::test]
 async fn every_operation_may_be_repeated() {
     let world = World::new();
     let tree = world.spawn().await;
@@ -198,7 +215,7 @@ async fn an_idempotency_key_finds_what_it_made() {
 }
 
 #[tokio::test]
-async fn changed_limits_make_a_new_container_at_the_next_start() {
+async fn changed_limits_and_images_make_a_new_container_at_the_next_start() {
     let world = World::new();
     let tree = world.spawn().await;
     let first = tree.running("demo").await.project.container.clone().expect("a container");
@@ -209,8 +226,18 @@ async fn changed_limits_make_a_new_container_at_the_next_start() {
     let same = tree.get("demo").await.expect("the project");
     assert_eq!(same.project.container.as_ref().expect("a container").id, first.id);
     let restarted = tree.operate("demo", Operation::Restart).await.expect("a restart");
-    assert_ne!(restarted.project.container.as_ref().expect("a container").id, first.id);
+    let second = restarted.project.container.clone().expect("a container");
+    assert_ne!(second.id, first.id);
+
+    let patch = PatchRequest { image: Some("another:1".into()), ..PatchRequest::default() };
+    let patched = tree.call(|tree| async move { tree.patch(&key("demo"), patch).await }).await;
+    assert_eq!(&*patched.expect("a patch").project.settings.image, "another:1");
+    let restarted = tree.operate("demo", Operation::Restart).await.expect("a restart");
+    assert_ne!(restarted.project.container.as_ref().expect("a container").id, second.id);
     assert_runs_once(&world, &restarted.project.sandbox);
+    let patch = PatchRequest { image: Some("../x".into()), ..PatchRequest::default() };
+    let refused = tree.call(|tree| async move { tree.patch(&key("demo"), patch).await }).await;
+    assert!(matches!(refused, Err(Failure::Refused(Refusal::Invalid { .. }))), "{refused:?}");
 }
 
 #[tokio::test]

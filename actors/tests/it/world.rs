@@ -3,27 +3,24 @@
 //! Every tree has a runtime of its own, so that a crash is what a crash is: all
 //! its tasks are gone at whatever they waited for.
 
-use std::collections::BTreeMap;
-use std::os::unix::fs::MetadataExt as _;
+#[path = "ground.rs"]
+mod ground;
+
 use std::sync::Arc;
 use std::time::Duration;
 
-use sandtree_model::durations::{Span, Timeout};
-use sandtree_model::profile::User;
-use sandtree_model::{Limits, Network, Principal, Profile};
+use sandtree_model::Profile;
 use sandtree_testkit::{FakeEngine, FaultPlan, LONG, MemoryStore, TestClock, within};
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
 use tokio::task::JoinHandle;
 
+pub(crate) use ground::*;
 pub(crate) use sandtree_actors::ports::ContainerState;
 pub(crate) use sandtree_actors::{
     CreateRequest, Operation, PatchRequest, Tree, TreeSettings, View,
 };
-pub(crate) use sandtree_model::{Answer, Failure, Fault, Phase, ProjectKey, Refusal, SandboxUid};
-
-/// A deletion that takes the files along.
-pub(crate) const DELETE: Operation = Operation::Delete { keep_files: false };
+pub(crate) use sandtree_model::{Answer, Failure, Fault, Phase, Refusal, SandboxUid};
 
 /// What outlives every tree.
 pub(crate) struct World {
@@ -43,17 +40,10 @@ impl World {
     /// A world in which the engine has this plan.
     pub(crate) fn with(plan: FaultPlan) -> Self {
         let dir = tempfile::tempdir().expect("a directory for the test");
-        let meta = dir.path().metadata().expect("a directory just made");
-        let profile = profile(User::Fixed { uid: meta.uid(), gid: meta.gid() });
         let settings = TreeSettings {
             boot_timeout: Duration::from_secs(1),
             janitor_interval: Duration::from_millis(20),
-            ..TreeSettings::with_defaults(
-                "instance000000000000".parse().expect("a valid id"),
-                dir.path().to_owned(),
-                dir.path().join("init"),
-                BTreeMap::from([("default".into(), profile)]),
-            )
+            ..settings(dir.path())
         };
         Self {
             dir,
@@ -85,28 +75,6 @@ impl World {
     }
 }
 
-fn profile(user: User) -> Profile {
-    const MIB: u64 = 1024 * 1024;
-    Profile {
-        image: "image".into(),
-        user,
-        read_only_root: true,
-        capabilities: Vec::new(),
-        network: Network::None,
-        runtime: "".into(),
-        limits: Limits { memory_bytes: 64 * MIB, cpu_millis: 1000, pids: 64, tmp_bytes: 16 * MIB },
-        env: BTreeMap::new(),
-        shells: vec!["/bin/sh".into()],
-        idle_timeout: Timeout::Never,
-        max_lifetime: Timeout::Never,
-        stop_grace: Span::from_secs(1),
-        restarts_max: 3,
-        expiry: sandtree_model::profile::Expiry::Stop,
-        stopped_retention: Timeout::Never,
-        stopped_max: 0,
-    }
-}
-
 /// One tree, until it crashes or is shut down.
 pub(crate) struct Running {
     pub(crate) tree: Tree,
@@ -119,24 +87,6 @@ impl Drop for Running {
             runtime.shutdown_background();
         }
     }
-}
-
-/// The address of a project of the default tenant.
-pub(crate) fn key(id: &str) -> ProjectKey {
-    key_of("default", id)
-}
-
-/// The address of a project.
-pub(crate) fn key_of(tenant: &str, id: &str) -> ProjectKey {
-    ProjectKey {
-        tenant: tenant.parse().expect("a valid tenant"),
-        id: id.parse().expect("a valid id"),
-    }
-}
-
-/// Who asks in these tests.
-pub(crate) fn tester() -> Principal {
-    Principal::of_default_tenant("tester")
 }
 
 /// A request for a project that is not started.

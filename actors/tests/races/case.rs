@@ -37,6 +37,11 @@ pub(crate) enum Act {
     Operate(Operation),
     PutProcess(u8),
     StopProcess,
+    Exec(Command),
+    /// Looks at the terminal and types, until the shell has answered.
+    Type(Keys),
+    /// Writes the one file, whole.
+    Write(u8),
     /// Somebody lays hands on the container.
     Behind(Mischief),
     /// Init loses its connections.
@@ -45,6 +50,26 @@ pub(crate) enum Act {
     EngineAway {
         for_ms: u16,
     },
+}
+
+/// A command with a known outcome.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Command {
+    /// Says something.
+    Echo,
+    /// Ends with a code.
+    Fails,
+    /// Does not end before its time is up.
+    Hangs,
+}
+
+/// What is typed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Keys {
+    /// A word, which the shell echoes.
+    Word,
+    /// What ends the shell.
+    Exit,
 }
 
 /// What goes wrong with the `nth` call of an operation from the round's beginning on.
@@ -76,7 +101,7 @@ pub(crate) fn cases() -> impl Strategy<Value = Case> {
 fn round() -> impl Strategy<Value = Round> {
     let crash = prop_oneof![3 => Just(None), 1 => (0..1500_u16).prop_map(Some)];
     let store = (1..=4_u32, when(), store_fault());
-    (vec(timed(), 1..=5), vec(engine_fault(), 0..=3), vec(store, 0..=1), crash).prop_map(
+    (vec(timed(), 1..=6), vec(engine_fault(), 0..=3), vec(store, 0..=1), crash).prop_map(
         |(acts, engine, store, crash_after_ms)| Round { acts, engine, store, crash_after_ms },
     )
 }
@@ -93,6 +118,9 @@ fn act() -> impl Strategy<Value = Act> {
         12 => operation().prop_map(Act::Operate),
         2 => (0..3_u8).prop_map(Act::PutProcess),
         1 => Just(Act::StopProcess),
+        3 => command().prop_map(Act::Exec),
+        2 => keys().prop_map(Act::Type),
+        3 => (1..5_u8).prop_map(Act::Write),
         2 => mischief().prop_map(Act::Behind),
         1 => Just(Act::CutInit),
         1 => (0..5000_u16).prop_map(|for_ms| Act::EngineAway { for_ms }),
@@ -106,8 +134,17 @@ fn operation() -> impl Strategy<Value = Operation> {
         2 => Just(Operation::Restart),
         2 => Just(Operation::Pause),
         2 => Just(Operation::Resume),
+        1 => Just(Operation::Discard),
         1 => Just(Operation::Delete { keep_files: false }),
     ]
+}
+
+fn command() -> impl Strategy<Value = Command> {
+    prop_oneof![2 => Just(Command::Echo), 1 => Just(Command::Fails), 1 => Just(Command::Hangs)]
+}
+
+fn keys() -> impl Strategy<Value = Keys> {
+    prop_oneof![3 => Just(Keys::Word), 1 => Just(Keys::Exit)]
 }
 
 fn mischief() -> impl Strategy<Value = Mischief> {

@@ -3,7 +3,10 @@
 //!
 //! Nothing here waits, reads or writes; everything can be tested by calling it.
 
+pub mod announced;
+pub mod command_policy;
 pub mod durations;
+pub mod escapes;
 pub mod event;
 pub mod ids;
 pub mod lifecycle;

@@ -96,6 +96,8 @@ words! {
         Resumed = "resumed",
         /// The container ended behind our back and is to be started again.
         Lost = "lost",
+        /// The container of a project at rest was removed; its files stay.
+        Discarded = "discarded",
         /// Somebody wants it gone.
         DeleteAsked = "delete_asked",
         /// Container and files are gone.
@@ -167,11 +169,13 @@ pub const MOVES: &[(Phase, Move, Phase)] = {
         (P::Stopping, M::DeleteAsked, P::Deleting),
 
         (P::Stopped,  M::StartAsked,  P::Starting),
+        (P::Stopped,  M::Discarded,   P::Stopped),
         (P::Stopped,  M::DeleteAsked, P::Deleting),
 
         (P::Deleting, M::Removed,     P::Deleted),
 
         (P::Failed,   M::StartAsked,  P::Starting),
+        (P::Failed,   M::Discarded,   P::Stopped),
         (P::Failed,   M::DeleteAsked, P::Deleting),
     ]
 };

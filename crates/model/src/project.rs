@@ -26,7 +26,7 @@ pub type Texts = BTreeMap<Box<str>, Box<str>>;
 /// What a tenant may set on a project; all of it has a value from the start.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Settings {
-    /// What its maker calls it, where that can be no id: see [`ProjectId::of_name`].
+    /// What its maker calls it, where that can be no id: see [`crate::ids::ProjectId::of_name`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub name: Option<Box<str>>,
     /// The profile it was made from.
@@ -149,6 +149,8 @@ pub struct Idempotency {
 /// container take effect at its next start.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ProjectPatch {
+    /// Replaces the image.
+    pub image: Option<Box<str>>,
     /// Replaces the environment.
     pub env: Option<Texts>,
     /// Replaces the labels.

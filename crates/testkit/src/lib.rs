@@ -22,6 +22,7 @@ mod private_engine;
 mod proxy;
 mod pty;
 mod server;
+mod small_disk;
 mod store;
 mod wait;
 
@@ -35,5 +36,6 @@ pub use private_engine::PrivateEngine;
 pub use proxy::{EngineProxy, TcpProxy};
 pub use pty::Pty;
 pub use server::{ServerSetup, TestServer};
+pub use small_disk::SmallDisk;
 pub use store::{MemoryStore, StoreFault, StorePlan};
 pub use wait::{LONG, until, within};

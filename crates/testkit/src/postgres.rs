@@ -10,18 +10,23 @@ use std::process::{Child, Command, Stdio};
 use rustix::process::{Pid, Signal, geteuid, kill_process};
 use tempfile::TempDir;
 
+use crate::small_disk::SmallDisk;
 use crate::wait::until;
 
 /// Where Debian and Ubuntu have the programs, one directory for each version.
 const VERSIONS: &str = "/usr/lib/postgresql";
 /// Who runs the server when the tests are root's, which PostgreSQL refuses to be.
 const USERS: [&str; 2] = ["postgres", "nobody"];
+/// Settings that keep what it writes ahead small.
+const LITTLE_LOG: &str = "min_wal_size = 8MB\nmax_wal_size = 16MB\n";
 /// The user, and the database, of the server.
 const NAME: &str = "sandtree";
 
 /// A server under test; when it is dropped, it ends and its data is gone.
 pub struct TestPostgres {
     dir: TempDir,
+    /// Where its data is: in its directory, or on a disk of the test's.
+    data: PathBuf,
     bin: PathBuf,
     port: u16,
     /// Uid and gid of the processes, if not our own.
@@ -36,20 +41,37 @@ impl TestPostgres {
     ///
     /// When PostgreSQL is not installed, or does not start.
     pub async fn start() -> Self {
+        Self::start_with(None).await
+    }
+
+    /// As [`TestPostgres::start`], with its data on a disk that can be filled, and as
+    /// little as possible of what it writes ahead.
+    ///
+    /// # Panics
+    ///
+    /// As [`TestPostgres::start`].
+    pub async fn start_on(disk: &SmallDisk) -> Self {
+        Self::start_with(Some(disk)).await
+    }
+
+    async fn start_with(disk: Option<&SmallDisk>) -> Self {
         let bin = programs().unwrap_or_else(|| {
             panic!("there is no PostgreSQL in {VERSIONS}: run scripts/ensure-tools, or `make test`")
         });
         let dir = tempfile::Builder::new().prefix("sandtree-pg-").tempdir();
         let dir = dir.expect("a directory for PostgreSQL");
         let user = geteuid().is_root().then(unprivileged);
-        if let Some((uid, gid)) = &user {
-            chown(dir.path(), Some(*uid), Some(*gid)).expect("its owner set");
+        for path in [Some(dir.path()), disk.map(SmallDisk::path)].into_iter().flatten() {
+            if let Some((uid, gid)) = &user {
+                chown(path, Some(*uid), Some(*gid)).expect("its owner set");
+            }
         }
+        let data = disk.map_or(dir.path(), SmallDisk::path).join("data");
         // A port that was free a moment ago.
         let free = TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr());
         let port = free.expect("a free port").port();
-        let mut server = Self { dir, bin, port, user, postmaster: None };
-        server.init();
+        let mut server = Self { dir, data, bin, port, user, postmaster: None };
+        server.init(if disk.is_some() { LITTLE_LOG } else { "" });
         server.restart().await;
         server.psql("postgres", &format!("CREATE DATABASE {NAME}"));
         server
@@ -89,6 +111,27 @@ impl TestPostgres {
         self.psql(NAME, text)
     }
 
+    /// Writes so much ahead, as transactions would, until it has no room for more and
+    /// gives up: its own word for that is a panic.
+    pub fn panic_for_room(&self) {
+        let piece = "SELECT pg_logical_emit_message(false, 'filler', repeat('x', 1000000))";
+        let text = format!("{piece} FROM generate_series(1, 1000)");
+        let said = self.try_psql(NAME, &text).expect_err("a log without an end");
+        assert!(said.contains("No space left on device"), "{said}");
+    }
+
+    /// Waits until it takes connections, and starts it as often as it ends by itself.
+    pub async fn revive(&mut self) {
+        until("PostgreSQL to take connections", async || {
+            let postmaster = self.postmaster.as_mut().expect("a PostgreSQL that was started");
+            if postmaster.try_wait().is_ok_and(|ended| ended.is_some()) {
+                self.spawn();
+            }
+            self.is_ready()
+        })
+        .await;
+    }
+
     /// Kills it as a power cut would: every process of it at once.
     pub async fn kill9(&mut self) {
         let postmaster = self.postmaster.take().expect("a PostgreSQL that runs");
@@ -114,19 +157,7 @@ impl TestPostgres {
     /// When it does not start.
     pub async fn restart(&mut self) {
         assert!(self.postmaster.is_none(), "PostgreSQL still runs");
-        let log = fs::File::options().create(true).append(true).open(self.dir.path().join("log"));
-        let log = log.expect("PostgreSQL's log");
-        let mut command = self.program("postgres");
-        command
-            .arg("-D")
-            .arg(self.data())
-            .arg("-k")
-            .arg(self.dir.path())
-            .args(["-p", &self.port.to_string(), "-c", "listen_addresses=127.0.0.1"])
-            .stdin(Stdio::null())
-            .stdout(log.try_clone().expect("its log twice"))
-            .stderr(log);
-        self.postmaster = Some(command.spawn().expect("PostgreSQL's server"));
+        self.spawn();
         until("PostgreSQL to start", async || {
             let postmaster = self.postmaster.as_mut().expect("just started");
             if let Ok(Some(status)) = postmaster.try_wait() {
@@ -138,25 +169,37 @@ impl TestPostgres {
         .await;
     }
 
-    fn init(&self) {
+    fn spawn(&mut self) {
+        let log = fs::File::options().create(true).append(true).open(self.dir.path().join("log"));
+        let log = log.expect("PostgreSQL's log");
+        let mut command = self.program("postgres");
+        command
+            .arg("-D")
+            .arg(&self.data)
+            .arg("-k")
+            .arg(self.dir.path())
+            .args(["-p", &self.port.to_string(), "-c", "listen_addresses=127.0.0.1"])
+            .stdin(Stdio::null())
+            .stdout(log.try_clone().expect("its log twice"))
+            .stderr(log);
+        self.postmaster = Some(command.spawn().expect("PostgreSQL's server"));
+    }
+
+    fn init(&self, more: &str) {
         let mut initdb = self.program("initdb");
         // Only what it makes here is not synced; the server syncs all that it writes.
         let made = initdb
             .args(["--no-sync", "-A", "trust", "-E", "UTF8", "--locale=C", "--wal-segsize=4"])
             .args(["-U", NAME, "-D"])
-            .arg(self.data())
+            .arg(&self.data)
             .output()
             .expect("initdb");
         let said = String::from_utf8_lossy(&made.stderr);
         assert!(made.status.success(), "initdb: {said}");
         let config = "fsync = on\nsynchronous_commit = on\nfull_page_writes = on\nautovacuum = on\n\
                       max_connections = 40\nshared_buffers = 32MB\n";
-        let path = self.data().join("postgresql.auto.conf");
-        fs::write(path, config).expect("PostgreSQL's settings");
-    }
-
-    fn data(&self) -> PathBuf {
-        self.dir.path().join("data")
+        let path = self.data.join("postgresql.auto.conf");
+        fs::write(path, format!("{config}{more}")).expect("PostgreSQL's settings");
     }
 
     fn is_ready(&self) -> bool {
@@ -169,13 +212,19 @@ impl TestPostgres {
     }
 
     fn psql(&self, database: &str, text: &str) -> String {
+        self.try_psql(database, text).unwrap_or_else(|said| panic!("{text}: {said}"))
+    }
+
+    fn try_psql(&self, database: &str, text: &str) -> Result<String, String> {
         let mut psql = self.program("psql");
         psql.args(["-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1", "-U", NAME, "-d", database]);
         psql.arg("-h").arg(self.dir.path()).args(["-p", &self.port.to_string(), "-c", text]);
         let done = psql.output().expect("psql");
-        let said = String::from_utf8_lossy(&done.stderr);
-        assert!(done.status.success(), "{text}: {said}");
-        String::from_utf8_lossy(&done.stdout).trim().to_owned()
+        if done.status.success() {
+            Ok(String::from_utf8_lossy(&done.stdout).trim().to_owned())
+        } else {
+            Err(String::from_utf8_lossy(&done.stderr).into_owned())
+        }
     }
 
     /// A program as its unprivileged user, which ends when the test's process does.

@@ -288,6 +288,7 @@ impl Rows {
     fn patch(&mut self, uid: &ProjectUid, patch: &ProjectPatch) -> Written {
         self.change(uid, |row| {
             let settings = &mut row.settings;
+            settings.image = patch.image.clone().unwrap_or(std::mem::take(&mut settings.image));
             settings.env = patch.env.clone().unwrap_or(std::mem::take(&mut settings.env));
             settings.labels = patch.labels.clone().unwrap_or(std::mem::take(&mut settings.labels));
             settings.limits = patch.limits.unwrap_or(settings.limits);

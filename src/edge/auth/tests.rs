@@ -153,3 +153,40 @@ fn targets_that_are_no_path_are_refused() {
     }
     assert!(admit(&gate(None), &Method::GET, "http://localhost/v1", &[]).is_ok());
 }
+
+#[test]
+fn pages_of_every_origin_are_let_in_at_the_previews_of_one_dialect_and_nowhere_else() {
+    let preview = "/api/v1/preview/p/x";
+    let evil = [
+        ("host", "localhost:80"),
+        ("origin", "https://evil.example"),
+        ("sec-fetch-site", "cross-site"),
+    ];
+    let open = gate(None);
+    for method in [Method::GET, Method::POST, Method::OPTIONS] {
+        let admitted = admit(&open, &method, preview, &evil).unwrap();
+        assert_eq!(admitted.cors, None, "the preview says itself who may read it");
+        for path in
+            ["/api/v1/containers/p/exec", "/api/v1/previews", "/api/v1/preview", "/v1/projects"]
+        {
+            assert_eq!(admit(&open, &method, path, &evil), Err(403), "{method} {path}");
+        }
+    }
+    let rebound = [("host", "evil.example"), ("origin", "http://evil.example")];
+    assert_eq!(admit(&open, &Method::GET, preview, &rebound), Err(421));
+}
+
+#[test]
+fn a_preview_says_itself_that_a_key_is_missing_where_only_it_can() {
+    let locked = gate(Some("sesame"));
+    let host = ("host", "sandtree.example");
+    let preview = "/api/v1/preview/p/x";
+    let nobody =
+        |method, pairs: &[_]| admit(&locked, method, preview, pairs).map(|it| it.principal);
+    assert_eq!(nobody(&Method::GET, &[host]), Err(401));
+    assert_eq!(nobody(&Method::POST, &[host]), Err(401));
+    assert_eq!(nobody(&Method::GET, &[host, ("upgrade", "websocket")]), Ok(None));
+    assert_eq!(nobody(&Method::OPTIONS, &[host]), Ok(None));
+    let upgrade = [host, ("upgrade", "websocket")];
+    assert_eq!(admit(&locked, &Method::GET, "/api/v1/containers/p/status", &upgrade), Err(401));
+}

@@ -22,7 +22,7 @@ const COPY_LIMITS: Limits = Limits { bytes_max: 8 * 1024 * 1024 * 1024, entries_
 
 /// A change that was checked.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Change {
+pub(in crate::edge) enum Change {
     /// Write a whole file, making its parents.
     Write { path: WorkspacePath, content: Vec<u8>, condition: Precondition, mode: Option<u32> },
     /// Make a directory.
@@ -37,13 +37,13 @@ pub(super) enum Change {
 
 /// What a change came to.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub(super) struct Done {
+pub(in crate::edge) struct Done {
     /// Nothing was there before; where that is known.
-    pub(super) created: Option<bool>,
+    pub(in crate::edge) created: Option<bool>,
     /// The new entity tag of a file.
-    pub(super) etag: Option<String>,
+    pub(in crate::edge) etag: Option<String>,
     /// Bytes of a copy.
-    pub(super) bytes: Option<u64>,
+    pub(in crate::edge) bytes: Option<u64>,
 }
 
 /// The body of `files:mkdir`.
@@ -138,7 +138,7 @@ pub(super) fn named(field: &'static str, text: &str) -> Result<WorkspacePath, Pr
 
 impl Change {
     /// Does it; and what the event log shows of it.
-    pub(super) fn apply(
+    pub(in crate::edge) fn apply(
         self,
         workspace: &Workspace,
     ) -> (Result<Done, WorkspaceError>, Vec<FileNote>) {

@@ -59,6 +59,7 @@ type TextsPatch = BTreeMap<Box<str>, Option<Box<str>>>;
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(super) struct PatchBody {
+    image: Option<Box<str>>,
     env: Option<TextsPatch>,
     labels: Option<TextsPatch>,
     limits: Object<LimitsPatch>,
@@ -69,6 +70,7 @@ pub(super) struct PatchBody {
 impl PatchBody {
     pub(super) fn into_request(self, now: &Settings) -> PatchRequest {
         PatchRequest {
+            image: self.image,
             env: self.env.map(|patch| merged(&now.env, patch)),
             labels: self.labels.map(|patch| merged(&now.labels, patch)),
             limits: self.limits.0,

@@ -8,15 +8,14 @@ use bytes::{Bytes, BytesMut};
 use futures_util::{FutureExt, Sink, Stream, StreamExt};
 use sandtree_actors::TerminalItem;
 use sandtree_model::{Answer, ExitStatus};
-use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 use tokio_tungstenite::tungstenite::{Error, Message};
 use tokio_util::sync::CancellationToken;
 
+use super::language::{Heard, Language, Told};
 use crate::edge::idle::LastSeen;
-use crate::edge::process::signals;
-use crate::edge::websocket::{Ending, PING_EVERY, SILENCE_MAX, send, silent};
+use crate::edge::websocket::{Ending, send, silent};
 
 /// Most bytes of output in one message.
 const OUTPUT_BYTES_MAX: usize = 64 * 1024;
@@ -35,46 +34,9 @@ pub(super) trait Keys {
     fn resize(&self, cols: u16, rows: u16) -> impl Future<Output = Answer<()>> + Send;
 }
 
-/// What a client may say.
-#[derive(Debug, PartialEq, Eq, Deserialize)]
-#[serde(tag = "type", rename_all = "snake_case", deny_unknown_fields)]
-enum Control {
-    Resize { cols: u16, rows: u16 },
-    Ping {},
-}
-
-/// What the server says.
-#[derive(Debug, Serialize)]
-#[serde(tag = "type", rename_all = "snake_case")]
-enum Said {
-    Ready {
-        offset: String,
-        fresh: bool,
-    },
-    Gap {
-        bytes: u64,
-    },
-    Exit {
-        code: i32,
-        #[serde(skip_serializing_if = "Option::is_none")]
-        signal: Option<String>,
-    },
-    Pong,
-}
-
-impl Said {
-    fn exit(status: ExitStatus) -> Self {
-        Said::Exit { code: status.shell_code(), signal: signals::of_status(status) }
-    }
-
-    fn message(&self) -> Message {
-        // Numbers, booleans and texts: this cannot fail.
-        Message::text(serde_json::to_string(self).unwrap_or_default())
-    }
-}
-
 /// What both directions know of each other.
-struct Link {
+struct Link<'a, L> {
+    language: &'a L,
     heard: LastSeen,
     /// The shell does not read, so nothing is read from the client either, and its
     /// silence says nothing.
@@ -82,11 +44,11 @@ struct Link {
 }
 
 /// Carries bytes both ways until something ends it.
-pub(super) async fn run<S, R, I, K>(
-    sink: &mut S,
-    stream: &mut R,
+pub(super) async fn run<S, R, I, K, L>(
+    (sink, stream): (&mut S, &mut R),
     items: I,
     keys: &K,
+    language: &L,
     shutdown: &CancellationToken,
 ) -> Ending
 where
@@ -94,8 +56,9 @@ where
     R: Stream<Item = Result<Message, Error>> + Unpin,
     I: Stream<Item = TerminalItem> + Unpin,
     K: Keys,
+    L: Language,
 {
-    let link = Link { heard: LastSeen::now(), is_blocked: AtomicBool::new(false) };
+    let link = Link { language, heard: LastSeen::now(), is_blocked: AtomicBool::new(false) };
     let (pongs, wanted) = mpsc::channel(PONGS_MAX);
     tokio::select! {
         Err(ending) = outgoing(sink, items.fuse(), wanted, &link) => ending,
@@ -111,17 +74,19 @@ enum Next {
     Pong,
 }
 
-async fn outgoing<S, I>(
+async fn outgoing<S, I, L>(
     sink: &mut S,
     mut items: I,
     mut pongs: mpsc::Receiver<()>,
-    link: &Link,
+    link: &Link<'_, L>,
 ) -> Result<Infallible, Ending>
 where
     S: Sink<Message, Error = Error> + Unpin,
     I: Stream<Item = TerminalItem> + Unpin,
+    L: Language,
 {
-    let mut pings = tokio::time::interval(PING_EVERY);
+    let language = link.language;
+    let mut pings = tokio::time::interval(language.ping_every());
     let mut waiting = None;
     loop {
         let next = match waiting.take() {
@@ -139,35 +104,55 @@ where
                 let is_caught_up = next.is_none() && bytes.len() < OUTPUT_BYTES_MAX;
                 let is_flood = is_caught_up && bytes.len() >= FLOOD_BYTES;
                 waiting = next;
-                send_bytes(sink, bytes).await?;
+                send_bytes(sink, language, bytes).await?;
                 if is_flood {
                     tokio::time::sleep(FLOOD_PAUSE).await;
                 }
             }
-            Next::Item(item) => send_control(sink, item).await?,
+            Next::Item(item) => send_item(sink, language, item).await?,
             Next::Ping if link.is_silent() => return Err(silent()),
             Next::Ping => send(sink, Message::Ping(Bytes::new())).await?,
-            Next::Pong => send(sink, Said::Pong.message()).await?,
+            Next::Pong => say(sink, language.tell(Told::Pong)).await?,
         }
     }
 }
 
-/// Tells of everything but output; the end of the shell or the sandbox is an ending.
-async fn send_control<S>(sink: &mut S, item: Option<TerminalItem>) -> Result<(), Ending>
+/// Tells of one item; the end of the shell or the sandbox is an ending.
+async fn send_item<S, L>(
+    sink: &mut S,
+    language: &L,
+    item: Option<TerminalItem>,
+) -> Result<(), Ending>
+where
+    S: Sink<Message, Error = Error> + Unpin,
+    L: Language,
+{
+    let told = match item {
+        Some(TerminalItem::Ready { at, fresh }) => Told::Ready { at, fresh },
+        Some(TerminalItem::Gap { bytes }) => Told::Gap { bytes },
+        Some(TerminalItem::Exited(status)) => {
+            say(sink, language.tell(Told::Exited(status))).await?;
+            return Err(match status {
+                ExitStatus::Lost => Ending::close(CloseCode::Away, "the sandbox stopped"),
+                ExitStatus::Code(_) | ExitStatus::Signal(_) => {
+                    Ending::close(CloseCode::Normal, "the shell ended")
+                }
+            });
+        }
+        Some(TerminalItem::Bytes(bytes)) => return send_bytes(sink, language, bytes).await,
+        None => return Err(Ending::close(CloseCode::Away, "the sandbox stopped")),
+    };
+    say(sink, language.tell(told)).await
+}
+
+async fn say<S>(sink: &mut S, message: Option<Message>) -> Result<(), Ending>
 where
     S: Sink<Message, Error = Error> + Unpin,
 {
-    let said = match item {
-        Some(TerminalItem::Ready { at, fresh }) => Said::Ready { offset: at.to_string(), fresh },
-        Some(TerminalItem::Gap { bytes }) => Said::Gap { bytes },
-        Some(TerminalItem::Exited(status)) => {
-            send(sink, Said::exit(status).message()).await?;
-            return Err(Ending::close(CloseCode::Normal, "the shell ended"));
-        }
-        Some(TerminalItem::Bytes(bytes)) => return send_bytes(sink, bytes).await,
-        None => return Err(Ending::close(CloseCode::Away, "the sandbox stopped")),
-    };
-    send(sink, said.message()).await
+    match message {
+        Some(message) => send(sink, message).await,
+        None => Ok(()),
+    }
 }
 
 /// Adds what is there already, without waiting; and the first item that is not bytes.
@@ -200,49 +185,55 @@ where
     }
 }
 
-async fn send_bytes<S>(sink: &mut S, mut bytes: Bytes) -> Result<(), Ending>
+async fn send_bytes<S, L>(sink: &mut S, language: &L, mut bytes: Bytes) -> Result<(), Ending>
 where
     S: Sink<Message, Error = Error> + Unpin,
+    L: Language,
 {
     while bytes.len() > OUTPUT_BYTES_MAX {
-        send(sink, Message::Binary(bytes.split_to(OUTPUT_BYTES_MAX))).await?;
+        say(sink, language.output(bytes.split_to(OUTPUT_BYTES_MAX))).await?;
     }
-    send(sink, Message::Binary(bytes)).await
+    say(sink, language.output(bytes)).await
 }
 
-async fn incoming<R, K>(stream: &mut R, keys: &K, pongs: mpsc::Sender<()>, link: &Link) -> Ending
+async fn incoming<R, K, L>(
+    stream: &mut R,
+    keys: &K,
+    pongs: mpsc::Sender<()>,
+    link: &Link<'_, L>,
+) -> Ending
 where
     R: Stream<Item = Result<Message, Error>> + Unpin,
     K: Keys,
+    L: Language,
 {
     while let Some(message) = stream.next().await {
         link.heard.touch();
-        let typed = match message {
-            Ok(Message::Binary(bytes)) => link.blocked_while(keys.write(bytes)).await,
-            Ok(Message::Text(text)) => match control(&text) {
-                Ok(Control::Resize { cols, rows }) => {
-                    link.blocked_while(keys.resize(cols, rows)).await
-                }
-                Ok(Control::Ping {}) => {
-                    // When many wait already, this one is not missed.
-                    let _ = pongs.try_send(());
-                    Ok(())
-                }
-                Err(ending) => return ending,
-            },
+        let heard = match message {
+            Ok(message @ (Message::Binary(_) | Message::Text(_))) => link.language.hear(message),
             // The library answers pings by itself.
-            Ok(Message::Ping(_) | Message::Pong(_) | Message::Frame(_)) => Ok(()),
+            Ok(Message::Ping(_) | Message::Pong(_) | Message::Frame(_)) => continue,
             Ok(Message::Close(_)) => return Ending::Gone,
             Err(error) => return Ending::of(&error),
         };
-        if let Err(failure) = typed {
+        let done = match heard {
+            Ok(Heard::Keys(bytes)) => link.blocked_while(keys.write(bytes)).await,
+            Ok(Heard::Size { cols, rows }) => link.blocked_while(keys.resize(cols, rows)).await,
+            Ok(Heard::Ping) => {
+                // When many wait already, this one is not missed.
+                let _ = pongs.try_send(());
+                Ok(())
+            }
+            Err(ending) => return ending,
+        };
+        if let Err(failure) = done {
             return Ending::close(CloseCode::Error, failure.to_string());
         }
     }
     Ending::Gone
 }
 
-impl Link {
+impl<L: Language> Link<'_, L> {
     async fn blocked_while<T>(&self, work: impl Future<Output = T>) -> T {
         self.is_blocked.store(true, Ordering::Relaxed);
         let done = work.await;
@@ -252,17 +243,9 @@ impl Link {
     }
 
     fn is_silent(&self) -> bool {
-        !self.is_blocked.load(Ordering::Relaxed) && self.heard.silence() >= SILENCE_MAX
+        !self.is_blocked.load(Ordering::Relaxed)
+            && self.heard.silence() >= self.language.silence_max()
     }
-}
-
-fn control(text: &str) -> Result<Control, Ending> {
-    serde_json::from_str(text).map_err(|_| {
-        Ending::close(
-            CloseCode::Unsupported,
-            r#"text must be {"type":"resize","cols":80,"rows":24} or {"type":"ping"}; keystrokes are binary"#,
-        )
-    })
 }
 
 #[cfg(test)]

@@ -14,7 +14,7 @@ fn away() -> Duration {
     Duration::from_secs(seconds.and_then(|text| text.parse().ok()).unwrap_or(3))
 }
 
-/// A server on the engine, with a project that runs and has a process and a file.
+/// A server on the engine, with a project that runs and has a process, a shell and a file.
 async fn server_on(engine: &PrivateEngine) -> (TestServer, Project, Value) {
     let setup = server().env("SANDTREE_DOCKER__HOST", engine.host());
     // Enough for one whose disk is slow; one that is frozen is told from it sooner.
@@ -22,22 +22,25 @@ async fn server_on(engine: &PrivateEngine) -> (TestServer, Project, Value) {
     let project = Project::small(&server.client(), "demo").await;
     project.write("kept.txt", "kept\n").await;
     project.put_process(&json!({ "argv": ["sleep", "1000"], "restart": "on-failure" })).await;
+    let mut terminal = project.client.terminal("demo", "cols=80&rows=24").await;
+    terminal.type_text("kept=yes; echo re''ady\r").await;
+    terminal.wait_for_screen("the shell", |screen| screen.contains("ready")).await;
     let before = project.show().await;
+    assert!(before["process"]["pid"].is_u64() && before["terminal"]["pid"].is_u64(), "{before}");
     (server, project, before)
 }
 
 /// While the engine is away: what needs it is refused, and all else goes on.
-async fn all_else_goes_on(project: &Project, sandbox_lives: bool) {
-    let refused = project.client.post_empty(&project.path("restart")).await.expect(503);
+async fn all_else_goes_on(project: &Project) {
+    let other = json!({ "id": "other", "profile": "small", "start": true });
+    let refused = project.client.post("/v1/projects", &other).await.expect(503);
     assert_eq!(refused.problem().0, "engine-away");
     let began = tokio::time::Instant::now();
     let mut ticks = tokio::time::interval(Duration::from_millis(200));
     while began.elapsed() < away() {
         ticks.tick().await;
         assert_eq!(project.read("kept.txt").await, "kept\n");
-        if sandbox_lives {
-            assert_eq!(project.sh("echo here").await, "here\n");
-        }
+        assert_eq!(project.sh("echo here").await, "here\n");
     }
     let _ = project.client.get("/health").await.expect(200);
     let _ = project.client.get("/ready").await.expect(503);
@@ -48,11 +51,23 @@ async fn ready(server: &TestServer) {
     until("the server to be ready", async || client.get("/ready").await.status == 200).await;
 }
 
-/// Nothing has moved, and the same process runs in the same container.
+/// Nothing has moved: the same process and the same shell run in the same container.
 async fn is_as_before(project: &Project, before: &Value) {
+    project.wait_for_exec().await;
     let shown = project.show().await;
-    assert_eq!(shown["sandbox"]["container_id"], before["sandbox"]["container_id"], "{shown}");
-    assert_eq!(shown["process"]["pid"], before["process"]["pid"], "{shown}");
+    for same in ["/generation", "/sandbox", "/process", "/terminal/epoch", "/terminal/pid"] {
+        assert_eq!(shown.pointer(same), before.pointer(same), "{same}: {shown}");
+    }
+    let mut terminal = project.client.terminal("demo", "cols=80&rows=24").await;
+    terminal.type_text("echo \"kept: $kept\"\r").await;
+    terminal.wait_for_screen("the same shell", |screen| screen.contains("kept: yes")).await;
+}
+
+/// The engine's own words for who is PID 1 of the only container that runs, and since when.
+fn init_on(engine: &PrivateEngine) -> String {
+    let id = engine.docker(&["ps", "--quiet", "--no-trunc"]).expect("a list");
+    let format = "{{.Id}} {{.State.Pid}} {{.State.StartedAt}}";
+    engine.docker(&["inspect", "--format", format, id.trim()]).expect("one container")
 }
 
 /// The sandbox has ended with the engine, and runs again by itself.
@@ -76,25 +91,26 @@ async fn was_started_again(project: &Project, before: &Value) {
 async fn a_daemon_that_is_stopped_with_live_restore_takes_nothing_along() {
     let mut engine = PrivateEngine::start(true, None).await;
     let (server, project, before) = server_on(&engine).await;
+    let init = init_on(&engine);
     engine.stop().await;
-    // The restart that is refused has its intent committed only if the engine is there.
-    all_else_goes_on(&project, false).await;
+    all_else_goes_on(&project).await;
     engine.resume().await;
     ready(&server).await;
-    project.wait_for("running").await;
-    project.wait_for_exec().await;
-    assert_eq!(project.sh("cat kept.txt").await, "kept\n");
-    drop((server, before));
+    assert_eq!(init_on(&engine), init);
+    is_as_before(&project, &before).await;
+    assert_eq!(project.operate("stop").await["phase"], "stopped");
 }
 
 #[tokio::test]
 async fn a_daemon_that_is_killed_with_live_restore_takes_nothing_along() {
     let mut engine = PrivateEngine::start(true, None).await;
     let (server, project, before) = server_on(&engine).await;
+    let init = init_on(&engine);
     engine.kill().await;
-    assert_eq!(project.sh("echo here").await, "here\n");
+    all_else_goes_on(&project).await;
     engine.resume().await;
     ready(&server).await;
+    assert_eq!(init_on(&engine), init);
     is_as_before(&project, &before).await;
     assert_eq!(project.operate("stop").await["phase"], "stopped");
 }

@@ -3,15 +3,14 @@
 //! What is the same in each: sandboxes that run go on, what is in memory is read,
 //! what has to be written is refused for now, and the database's return is enough.
 
-use std::io::{BufRead as _, BufReader, Write as _};
-use std::path::{Path, PathBuf};
+use std::io::{BufRead as _, BufReader};
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
 use sandtree_testkit::{Client, TcpProxy, TestPostgres, until};
 use serde_json::{Value, json};
-use tempfile::TempDir;
 
-use crate::support::{Project, run, server};
+use crate::support::{Project, server};
 
 /// Takes the write lock of a SQLite file until its standard input ends.
 const LOCKER: &str = "import sqlite3, sys
@@ -22,31 +21,36 @@ print('locked', flush=True)
 sys.stdin.read()";
 
 /// What must stay the same while the store is away.
-struct Before {
-    up: Project,
+pub(super) struct Before {
+    pub(super) up: Project,
     shown: Value,
 }
 
 impl Before {
-    async fn running(client: &Client) -> Self {
+    pub(super) async fn running(client: &Client) -> Self {
         let up = Project::small(client, "up").await;
         let shown = up.show().await;
         Self { up, shown }
     }
 
     /// That the store's absence is what is said, and that everything else goes on.
-    async fn goes_on_without_the_store(&self) {
+    pub(super) async fn goes_on_without_the_store(&self) {
         let client = &self.up.client;
         refused_for_now(client, "/v1/projects/up/stop", &Value::Null).await;
         refused_for_now(client, "/v1/projects", &json!({ "id": "new", "profile": "small" })).await;
+        self.runs_on().await;
+    }
+
+    /// That what needs no store is as always.
+    pub(super) async fn runs_on(&self) {
         assert_eq!(self.up.show().await["phase"], "running");
         assert_eq!(self.up.sh("echo still here").await, "still here\n");
         self.up.write("away.txt", "written while it was away\n").await;
-        assert_eq!(client.get("/health").await.status, 200);
+        assert_eq!(self.up.client.get("/health").await.status, 200);
     }
 
     /// That everything works again, and the sandbox is the one it was.
-    async fn is_as_before(&self) {
+    pub(super) async fn is_as_before(&self) {
         let client = &self.up.client;
         until("the server to be ready", async || client.get("/ready").await.status == 200).await;
         // What was asked for and refused may be under way, because it was refused after
@@ -76,7 +80,7 @@ async fn refused_for_now(client: &Client, path: &str, body: &Value) {
 }
 
 /// The generations in the log of a project, as the database has them.
-fn generations(postgres: &TestPostgres, uid: &Value) -> String {
+pub(super) fn generations(postgres: &TestPostgres, uid: &Value) -> String {
     let uid = uid.as_str().expect("a uid");
     postgres.sql(&format!(
         "SELECT string_agg(generation::text, ' ' ORDER BY generation) FROM transitions WHERE uid = '{uid}'"
@@ -226,70 +230,4 @@ async fn a_sqlite_file_that_another_process_locks_is_waited_for() {
     before.goes_on_without_the_store().await;
     drop(locker);
     before.is_as_before().await;
-}
-
-/// A file system of a few megabytes, which a test can fill.
-struct SmallDisk(TempDir);
-
-impl SmallDisk {
-    fn mount() -> Self {
-        assert!(
-            rustix::process::geteuid().is_root(),
-            "only root can mount a small file system: run this test as root"
-        );
-        let dir = tempfile::tempdir().expect("a directory to mount on");
-        let path = dir.path().to_str().expect("a path");
-        run("mount", &["-t", "tmpfs", "-o", "size=4m,mode=0700", "sandtree-test", path]);
-        Self(dir)
-    }
-
-    fn file(&self, name: &str) -> PathBuf {
-        self.0.path().join(name)
-    }
-
-    /// Leaves no byte free.
-    fn fill(&self) {
-        let mut ballast = std::fs::File::create(self.file("ballast")).expect("a file");
-        while ballast.write(&[0; 4096]).is_ok_and(|written| written > 0) {}
-    }
-
-    fn free(&self) {
-        std::fs::remove_file(self.file("ballast")).expect("the ballast");
-    }
-}
-
-impl Drop for SmallDisk {
-    fn drop(&mut self) {
-        // Lazily, because a server that failed its test may still have a file open.
-        let _ = Command::new("umount").arg("-l").arg(self.0.path()).status();
-    }
-}
-
-#[tokio::test]
-async fn a_full_disk_below_sqlite_is_told_and_room_is_all_it_needs() {
-    let disk = SmallDisk::mount();
-    let url = format!("sqlite:{}", disk.file("sandtree.db").display());
-    let mut server = server().env("SANDTREE_STORE__URL", url).start().await;
-    let before = Before::running(&server.client()).await;
-    disk.fill();
-    // A page of the log that is there may still take a write or two.
-    until("the disk to be full", async || {
-        let body = json!({ "profile": "small" });
-        server.client().post("/v1/projects", &body).await.status == 503
-    })
-    .await;
-    assert!(server.log().contains("the database's disk is full"), "{}", server.log());
-    before.goes_on_without_the_store().await;
-    disk.free();
-    before.is_as_before().await;
-    let stopped = before.up.show().await;
-
-    server.kill9().await;
-    server.restart().await;
-    let client = server.client();
-    let shown = Project::existing(&client, "up").show().await;
-    assert_eq!(
-        (&shown["phase"], &shown["generation"]),
-        (&json!("stopped"), &stopped["generation"])
-    );
 }

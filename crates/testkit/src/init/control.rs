@@ -62,6 +62,7 @@ async fn talk(shared: &Arc<Shared>, token: &str) -> Result<(), FrameError> {
     tasks.spawn(read_requests(reader, sender));
     loop {
         let said = tokio::select! {
+            biased;
             request = requests.recv() => {
                 let Some(Numbered { id, body }) = request else { return Ok(()) };
                 shared.thawed().await;

@@ -147,6 +147,7 @@ impl Shared {
     ) -> Result<(), FrameError> {
         let (reader, writer) = connection.into_split();
         tokio::select! {
+            biased;
             ended = self.send_output(writer, job, epoch, from) => ended,
             ended = self.take_input(reader, job) => ended,
         }

@@ -3,12 +3,13 @@ use std::time::Duration;
 
 use futures_util::stream;
 use sandtree_actors::Cursor;
-use sandtree_model::Fault;
+use sandtree_model::{ExitStatus, Fault};
 use tokio::io::DuplexStream;
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::protocol::Role;
 
 use super::*;
+use crate::edge::terminal::native::Native;
 use crate::edge::websocket;
 
 /// A shell that remembers what it was told.
@@ -53,7 +54,7 @@ async fn serve(
     shutdown: &CancellationToken,
 ) -> Ending {
     let (mut sink, mut stream) = server.split();
-    let ending = run(&mut sink, &mut stream, Box::pin(items), keys, shutdown).await;
+    let ending = run((&mut sink, &mut stream), Box::pin(items), keys, &Native, shutdown).await;
     websocket::finish(sink, stream, ending.clone()).await;
     ending
 }
@@ -138,11 +139,13 @@ fn an_unknown_control_message_names_what_is_allowed() {
         r#"{"type":"resize","cols":80}"#,
         r#"{"type":"resize","cols":-1,"rows":1}"#,
     ] {
-        let Ending::Close(code, reason) = control(bad).unwrap_err() else { panic!("{bad}") };
+        let Ending::Close(code, reason) = Native.hear(Message::text(bad)).unwrap_err() else {
+            panic!("{bad}")
+        };
         assert_eq!(code, CloseCode::Unsupported);
         assert!(reason.contains("resize") && reason.len() <= 123, "{bad}");
     }
-    assert_eq!(control(r#"{"type":"ping"}"#), Ok(Control::Ping {}));
+    assert_eq!(Native.hear(Message::text(r#"{"type":"ping"}"#)), Ok(Heard::Ping));
 }
 
 #[tokio::test]

@@ -1,0 +1,73 @@
+//! The WebSocket of a session.
+
+use sandtree_actors::{Operation, ViewRequest, Viewer};
+use sandtree_model::{Phase, Principal, ProjectKey};
+use serde::Deserialize;
+use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
+
+use super::frames::Frames;
+use super::sessions::{key_of, or_unknown};
+use crate::edge::context::{Call, Context};
+use crate::edge::dialects::{accept_then, close_at_once};
+use crate::edge::errors::{Problem, kinds};
+use crate::edge::reply::Answered;
+use crate::edge::terminal::{serve, size};
+use crate::edge::websocket::Handshake;
+
+/// The size of the client's window; others of the query are for proxies and the gate.
+#[derive(Debug, Deserialize)]
+struct Query {
+    cols: Option<u16>,
+    rows: Option<u16>,
+}
+
+/// Looks at the shell of a session, starting it if there is none.
+///
+/// # Errors
+///
+/// 426 without a WebSocket's upgrade; all else is told by the close code.
+pub(super) async fn open(mut call: Call) -> Answered {
+    let handshake = Handshake::check(&mut call)?;
+    let viewer = view(&call).await;
+    let shutdown = call.context.shutdown.clone();
+    Ok(accept_then(&call.context, handshake, move |socket| async move {
+        match viewer {
+            Ok(viewer) => serve(socket, viewer, &Frames::default(), &shutdown).await,
+            Err(problem) => close_at_once(socket, code_of(&problem), problem.detail()).await,
+        }
+    }))
+}
+
+async fn view(call: &Call) -> Result<Viewer, Problem> {
+    let session = call.param("id")?;
+    // Whoever knows the id is let in.
+    let by = Principal::of_default_tenant("session");
+    let by = call.principal().unwrap_or(&by);
+    let key = key_of(by, &session)?;
+    let Query { cols, rows } = call.query()?;
+    let request = ViewRequest {
+        cols: size("cols", cols.unwrap_or(80))?,
+        rows: size("rows", rows.unwrap_or(24))?,
+        after: None,
+        leave_grace: Some(call.context.settings.dialects.terminal_server.leave_grace),
+    };
+    wake(&call.context, by, &key).await.map_err(or_unknown)?;
+    Ok(call.context.tree.open_terminal(&key, request).await?)
+}
+
+/// A session that came to rest is there again for who comes back.
+async fn wake(context: &Context, by: &Principal, key: &ProjectKey) -> Result<(), Problem> {
+    let phase = context.tree.get(key).await?.project.phase;
+    if matches!(phase, Phase::Stopped | Phase::Failed | Phase::Creating | Phase::Starting) {
+        context.tree.operate(by, key, Operation::Start).await?;
+    }
+    Ok(())
+}
+
+fn code_of(problem: &Problem) -> CloseCode {
+    match problem.kind() {
+        kinds::NOT_FOUND | kinds::INVALID_FIELD => CloseCode::Policy,
+        kinds::BUSY => CloseCode::Again,
+        _ => CloseCode::Error,
+    }
+}

@@ -1,0 +1,10 @@
+//! The contracts of other systems, row by row, over real sockets and real containers.
+
+#[path = "dialects/bharatbuild.rs"]
+mod bharatbuild;
+#[path = "dialects/builder.rs"]
+mod builder;
+#[path = "dialects/socket.rs"]
+mod socket;
+#[path = "dialects/terminal_server.rs"]
+mod terminal_server;

@@ -1,0 +1,72 @@
+//! The contract of the AI Project Builder.
+
+#[path = "builder/commands.rs"]
+mod commands;
+#[path = "builder/files.rs"]
+mod files;
+#[path = "builder/generate.rs"]
+mod generate;
+#[path = "builder/runtime.rs"]
+mod runtime;
+#[path = "builder/sockets.rs"]
+mod sockets;
+
+use hyper::Method;
+use sandtree_testkit::{Client, Response, ServerSetup};
+use serde_json::{Value, json};
+
+use crate::support::server;
+
+/// A server whose runtimes are of the general image, which has Python.
+fn general() -> ServerSetup {
+    server()
+        .env("SANDTREE_PROFILES__BUILDER__IMAGE", "sandtree/general:latest")
+        .env("SANDTREE_PROFILES__BUILDER__NETWORK", "none")
+        .env("SANDTREE_PROFILES__BUILDER__STOP_GRACE", "1s")
+}
+
+/// One project, by this system's routes.
+struct Project {
+    client: Client,
+    name: String,
+}
+
+impl Project {
+    /// A project without a runtime.
+    async fn create(client: &Client, name: &str) -> Self {
+        let body = json!({ "id": name, "profile": "builder" });
+        let _ = client.post("/v1/projects", &body).await.expect(201);
+        Self { client: client.clone(), name: name.to_owned() }
+    }
+
+    async fn started(client: &Client, name: &str) -> Self {
+        let project = Self::create(client, name).await;
+        let _ = project.post("runtime/start", &json!({})).await.expect(200);
+        project
+    }
+
+    fn path(&self, below: &str) -> String {
+        format!("/projects/{}/{below}", self.name)
+    }
+
+    async fn get(&self, below: &str) -> Response {
+        self.client.get(&self.path(below)).await
+    }
+
+    async fn post(&self, below: &str, body: &Value) -> Response {
+        self.client.post(&self.path(below), body).await
+    }
+
+    async fn put(&self, below: &str, body: &Value) -> Response {
+        self.client.put(&self.path(below), body).await
+    }
+
+    async fn delete(&self, below: &str) -> Response {
+        self.client.request(Method::DELETE, &self.path(below)).send().await
+    }
+}
+
+/// What a refusal says.
+fn detail(response: &Response) -> String {
+    response.json()["detail"].as_str().unwrap_or_default().to_owned()
+}

@@ -1,0 +1,126 @@
+//! `runtime/exec`, `runtime/run` and `runtime/stop-process`.
+
+use sandtree_testkit::until;
+use serde_json::{Value, json};
+
+use super::{Project, detail, general};
+
+#[tokio::test]
+async fn a_command_runs_without_a_shell_and_its_output_is_stripped() {
+    let server = general().start().await;
+    let project = Project::started(&server.client(), "demo").await;
+    let script = "import sys, os; print(' out '); print('err', file=sys.stderr); print(sys.argv[1], os.getcwd()); sys.exit(3)";
+    let _ = project
+        .put("files/write?file_path=src/app.py", &json!({ "content": script }))
+        .await
+        .expect(200);
+    let body = json!({ "command": "python", "args": ["app.py", "$HOME"], "cwd": "src" });
+    let done = project.post("runtime/exec", &body).await.expect(200).json();
+    assert_eq!(
+        done,
+        json!({ "return_code": 3, "stdout": "out \n$HOME /workspace/src", "stderr": "err" })
+    );
+}
+
+#[tokio::test]
+async fn what_the_policy_rejects_starts_no_process() {
+    let server = general().start().await;
+    let project = Project::started(&server.client(), "demo").await;
+    let touch = "open('touched', 'w')";
+    let _ =
+        project.put("files/write?file_path=t.py", &json!({ "content": touch })).await.expect(200);
+    for (body, words) in [
+        (json!({ "command": "" }), "Command cannot be empty"),
+        (json!({ "command": "sh", "args": ["-c", "touch touched"] }), "Command not allowed: sh"),
+        (json!({ "command": "python", "args": ["t.py", "&& x"] }), "Blocked pattern detected: &&"),
+        (
+            json!({ "command": "python", "args": ["t.py"], "cwd": "/workspace" }),
+            "Absolute paths are not allowed",
+        ),
+        (
+            json!({ "command": "python", "args": ["t.py"], "cwd": ".." }),
+            "Blocked pattern detected: ..",
+        ),
+        (json!({ "command": "pip", "args": ["--help"] }), "Argument not allowed for 'pip': --help"),
+    ] {
+        for route in ["runtime/exec", "runtime/run"] {
+            let refused = project.post(route, &body).await.expect(422).json();
+            assert_eq!(
+                refused,
+                json!({ "error": "command_rejected", "detail": words }),
+                "{route} {body}"
+            );
+        }
+    }
+    let files = project.get("files").await.expect(200).json();
+    assert_eq!(files["files"], json!(["t.py"]), "nothing ran");
+}
+
+#[tokio::test]
+async fn a_command_has_its_time_and_a_runtime_to_run_in() {
+    let server = general().start().await;
+    let project = Project::create(&server.client(), "demo").await;
+    let sleep = json!({ "command": "python", "args": ["-c", "import time\ntime.sleep(1000)"], "timeout": 1 });
+    let refused = project.post("runtime/exec", &sleep).await.expect(400);
+    assert_eq!(detail(&refused), "Runtime is not running");
+    let _ = project.post("runtime/start", &json!({})).await.expect(200);
+    let late = project.post("runtime/exec", &sleep).await.expect(400);
+    assert_eq!(detail(&late), "Command execution timed out");
+    let count = "import os\nprint(sum(b'time.sleep' in open(f'/proc/{p}/cmdline','rb').read() for p in os.listdir('/proc') if p.isdigit() and int(p) != os.getpid()))";
+    let left = json!({ "command": "python", "args": ["-c", count] });
+    let left = project.post("runtime/exec", &left).await.expect(200).json();
+    assert_eq!(left["stdout"], "0", "the whole tree is killed: {left}");
+    for (body, field) in [
+        (json!({ "command": "python", "timeout": 0 }), "timeout"),
+        (json!({ "args": [] }), "command"),
+        (json!({ "command": 1 }), "command"),
+    ] {
+        let refused = project.post("runtime/exec", &body).await.expect(422).json();
+        assert_eq!(refused["detail"][0]["loc"], json!(["body", field]), "{body}: {refused}");
+    }
+}
+
+#[tokio::test]
+async fn there_is_one_process_and_it_can_be_stopped() {
+    let server = general().start().await;
+    let client = server.client();
+    let project = Project::create(&client, "demo").await;
+    let body = json!({ "command": "python", "args": ["-c", "import time\ntime.sleep(1000)"], "env": { "A": "1" } });
+    let refused = project.post("runtime/run", &body).await.expect(400);
+    assert_eq!(detail(&refused), "Runtime is not running");
+    let none = project.post("runtime/stop-process", &json!({})).await.expect(404);
+    assert_eq!(detail(&none), "No running process found");
+    let _ = project.post("runtime/start", &json!({})).await.expect(200);
+
+    let (first, second) =
+        tokio::join!(project.post("runtime/run", &body), project.post("runtime/run", &body));
+    let mut statuses = [first.status, second.status];
+    statuses.sort_unstable();
+    assert_eq!(statuses, [200, 409], "one of two at once");
+    let started = if first.status == 200 { first } else { second };
+    let expected = json!({ "status": "started", "project_name": "demo", "command": "python" });
+    assert_eq!(started.json(), expected);
+    let status = project.get("runtime/status").await.expect(200).json();
+    assert_eq!(status["process_status"], "running");
+    assert!(status["last_command"].as_str().expect("a text").starts_with("python -c"), "{status}");
+
+    let stopped = project.post("runtime/stop-process", &json!({})).await.expect(200).json();
+    assert_eq!(stopped, json!({ "status": "process_stopped", "project_name": "demo" }));
+    let _ = project.post("runtime/stop-process", &json!({})).await.expect(404);
+    until("the process to be shown as ended", async || {
+        let status: Value = project.get("runtime/status").await.expect(200).json();
+        status["process_status"] == "exited"
+    })
+    .await;
+    let _ = project.post("runtime/run", &body).await.expect(200);
+}
+
+#[tokio::test]
+async fn without_rest_exec_commands_are_the_terminals() {
+    let server = general().env("SANDTREE_DIALECTS__BUILDER__REST_EXEC", "false").start().await;
+    let project = Project::create(&server.client(), "demo").await;
+    for route in ["runtime/exec", "runtime/run", "runtime/stop-process"] {
+        let refused = project.post(route, &json!({ "command": "python" })).await.expect(404);
+        assert_eq!(detail(&refused), "Not Found", "{route}");
+    }
+}

@@ -1,0 +1,189 @@
+//! `/projects/{name}/runtime/...`, `/admin/...`, `/projects`, `/health` and `/ready`.
+
+use hyper::Method;
+use sandtree_testkit::TestServer;
+use serde_json::json;
+
+use super::{Project, detail, general};
+
+#[tokio::test]
+async fn a_runtime_goes_round_its_life() {
+    let server = general().start().await;
+    let client = server.client();
+    let project = Project::create(&client, "demo").await;
+    let missing = project.get("runtime/status").await.expect(404);
+    assert_eq!(detail(&missing), "No runtime found for project: demo");
+
+    let started = project.post("runtime/start", &json!({})).await.expect(200);
+    assert!(started.header("x-request-id").is_some_and(|id| id.len() == 32));
+    let started = started.json();
+    for (key, value) in
+        [("project_name", "demo"), ("status", "running"), ("container_status", "running")]
+    {
+        assert_eq!(started[key], value, "{key}");
+    }
+    assert_eq!(started["image"], "sandtree/general:latest");
+    let again = project.post("runtime/start", &json!({})).await.expect(200).json();
+    assert_eq!(again["container_id"], started["container_id"], "a start never restarts");
+
+    let status = project.get("runtime/status").await.expect(200).json();
+    assert_eq!((&status["status"], &status["last_command"]), (&json!("running"), &json!(null)));
+    assert_eq!(status["container_id"], started["container_id"]);
+
+    let _ = project.put("files/write?file_path=kept.txt", &json!({ "content": "kept" })).await;
+    for _ in 0..2 {
+        let stopped = project.post("runtime/stop", &json!({})).await.expect(200).json();
+        assert_eq!(stopped, json!({ "status": "stopped" }), "stop may be repeated");
+    }
+    let status = project.get("runtime/status").await.expect(200).json();
+    assert_eq!(status["status"], "stopped");
+    let deleted = project.delete("runtime").await.expect(200).json();
+    assert_eq!(deleted, json!({ "status": "deleted" }));
+    for refused in [
+        project.get("runtime/status").await,
+        project.post("runtime/stop", &json!({})).await,
+        project.delete("runtime").await,
+    ] {
+        assert_eq!(detail(&refused.expect(404)), "No runtime found for project: demo");
+    }
+    assert!(server.containers().is_empty());
+    let kept = project.get("files/read?file_path=kept.txt").await.expect(200).json();
+    assert_eq!(kept["content"], "kept", "files outlive the runtime");
+    let _ = project.post("runtime/start", &json!({})).await.expect(200);
+}
+
+#[tokio::test]
+async fn an_unknown_project_is_told_in_this_systems_words() {
+    let server = general().start().await;
+    let client = server.client();
+    let (project, runtime) = ("Project not found: nope", "No runtime found for project: nope");
+    for (method, path, words) in [
+        (Method::POST, "/projects/nope/runtime/start", project),
+        (Method::GET, "/projects/nope/runtime/status", runtime),
+        (Method::POST, "/projects/nope/runtime/stop", runtime),
+        (Method::DELETE, "/projects/nope/runtime", runtime),
+        (Method::POST, "/projects/nope/runtime/stop-process", project),
+        (Method::GET, "/projects/nope/files", project),
+        (Method::GET, "/projects/nope/files/read?file_path=a", project),
+        (Method::DELETE, "/projects/nope/files/delete?file_path=a", project),
+        (Method::POST, "/projects/nope/folders/create?folder_path=a", project),
+        (Method::POST, "/admin/runtimes/nope/stop", runtime),
+        (Method::DELETE, "/admin/runtimes/nope", runtime),
+        (Method::DELETE, "/admin/projects/nope", runtime),
+        (Method::GET, "/projects/nope/unknown", "Not Found"),
+        (Method::PUT, "/projects/nope/runtime/start", ""),
+    ] {
+        let answer = client.request(method.clone(), path).send().await;
+        let status = if words.is_empty() { 405 } else { 404 };
+        let answer = answer.expect(status);
+        let words = if words.is_empty() { "Method Not Allowed" } else { words };
+        assert_eq!(detail(&answer), words, "{method} {path}");
+        assert!(answer.header("x-request-id").is_some(), "{method} {path}");
+    }
+}
+
+#[tokio::test]
+async fn administrators_see_and_end_runtimes() {
+    let server = general().start().await;
+    let client = server.client();
+    let one = Project::started(&client, "one").await;
+    Project::create(&client, "two").await;
+    let names = client.get("/projects").await.expect(200).json();
+    assert_eq!(names, json!(["one", "two"]));
+    let runtimes = client.get("/admin/runtimes").await.expect(200).json();
+    let runtimes = runtimes.as_array().expect("a list");
+    assert_eq!(runtimes.len(), 1, "{runtimes:?}");
+    assert_eq!(
+        (&runtimes[0]["project_name"], &runtimes[0]["status"]),
+        (&json!("one"), &json!("running"))
+    );
+    let health = client.get("/admin/health").await.expect(200).json();
+    assert_eq!(
+        (&health["status"], &health["runtimes"]),
+        (&json!("ok"), &json!({ "running": 1, "stopped": 1 }))
+    );
+
+    for (method, path, status) in [
+        (Method::POST, "/admin/runtimes/one/stop", "stopped"),
+        (Method::DELETE, "/admin/runtimes/one", "deleted"),
+        (Method::DELETE, "/admin/projects/one", "project_deleted"),
+    ] {
+        let said = client.request(method, path).send().await.expect(200).json();
+        assert_eq!(said, json!({ "status": status, "project": "one" }), "{path}");
+    }
+    let _ = one.get("files").await.expect(404);
+    assert_eq!(client.get("/projects").await.expect(200).json(), json!(["two"]));
+}
+
+#[tokio::test]
+async fn health_and_readiness_are_told() {
+    let setup = TestServer::setup(env!("CARGO_BIN_EXE_sandtree"));
+    let away = setup.env("SANDTREE_DOCKER__HOST", "unix:///nowhere/docker.sock");
+    for (always, status) in [("false", 503), ("true", 200)] {
+        let server = away
+            .clone()
+            .env("SANDTREE_DIALECTS__BUILDER__READY_IS_ALWAYS_200", always)
+            .start()
+            .await;
+        let client = server.client();
+        assert_eq!(client.get("/health").await.expect(200).json(), json!({ "status": "ok" }));
+        let ready = client.get("/ready").await.expect(status).json();
+        assert_eq!(ready["status"], "not_ready");
+        assert!(ready["error"].as_str().expect("a text").contains("engine"), "{ready}");
+    }
+    let server = general().start().await;
+    let ready = server.client().get("/ready").await.expect(200).json();
+    assert_eq!((&ready["status"], &ready["error"]), (&json!("ready"), &json!(null)));
+}
+
+#[tokio::test]
+async fn a_key_is_needed_unless_the_configuration_says_otherwise() {
+    let server = general().env("SANDTREE_AUTH__ADMIN_KEY", "sesame").start().await;
+    let client = server.client();
+    let refused = client.get("/projects").await.expect(401);
+    assert!(!detail(&refused).is_empty() && refused.header("x-request-id").is_some());
+    let bearer = client.request(Method::GET, "/projects").header("authorization", "Bearer sesame");
+    let _ = bearer.send().await.expect(200);
+    let handshake = client.websocket("/projects/p/runtime/ws/terminal?token=wrong").await;
+    assert_eq!(handshake.err(), Some(403), "a socket is refused before it is one");
+    drop(client.websocket("/projects/p/runtime/ws/terminal?token=sesame").await.expect("a socket"));
+    let by_query = client.get("/projects?token=sesame").await;
+    assert_eq!(by_query.status, 401, "a token in the query is for sockets alone");
+
+    let open = general()
+        .env("SANDTREE_AUTH__ADMIN_KEY", "sesame")
+        .env("SANDTREE_DIALECTS__BUILDER__ANONYMOUS", "true")
+        .start()
+        .await;
+    let client = open.client();
+    let _ = client.get("/projects").await.expect(200);
+    let _ = client.get("/v1/projects").await.expect(401);
+    let wrong = client.request(Method::GET, "/projects").header("authorization", "Bearer wrong");
+    let _ = wrong.send().await.expect(401);
+}
+
+#[tokio::test]
+async fn rates_are_limited_where_the_configuration_says_so() {
+    let server = general()
+        .env("SANDTREE_DIALECTS__BUILDER__FILE_OPERATIONS_PER_MINUTE", "2")
+        .env("SANDTREE_DIALECTS__BUILDER__RUNTIME_OPERATIONS_PER_MINUTE", "1")
+        .env("SANDTREE_DIALECTS__BUILDER__GENERATIONS_PER_MINUTE", "1")
+        .start()
+        .await;
+    let client = server.client();
+    let project = Project::create(&client, "demo").await;
+    for (method, path, statuses) in [
+        (Method::GET, "/projects/demo/files", [200, 200, 429]),
+        (Method::POST, "/projects/demo/runtime/stop", [404, 429, 429]),
+        (Method::POST, "/projects/generate", [501, 429, 429]),
+    ] {
+        for status in statuses {
+            let call = client.request(method.clone(), path).json(&json!({ "prompt": "x" }));
+            let answer = call.send().await.expect(status);
+            if status == 429 {
+                assert_eq!(detail(&answer), "Rate limit exceeded. Please slow down.");
+            }
+        }
+    }
+    let _ = project.get("runtime/status").await.expect(404);
+}
