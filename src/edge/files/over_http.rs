@@ -232,7 +232,8 @@ async fn a_batch_is_one_request() {
     assert_eq!((wrong.status, wrong.problem().as_str()), (400, "invalid-field"));
 }
 
-#[tokio::test]
+// As the next one.
+#[tokio::test(flavor = "multi_thread")]
 async fn an_archive_goes_out_and_comes_in_again() {
     let edge = edge().await;
     let large = "0123456789abcdef".repeat(50_000);
