@@ -155,6 +155,10 @@ pub struct SandboxSpec {
     pub home: PathBuf,
     /// The workspace on the host, mounted read-write.
     pub workspace: PathBuf,
+    /// The home directory of the user, as the sandbox sees it.
+    pub home_dir: Box<str>,
+    /// Where it is on the host; absent: it is a temporary file system.
+    pub kept_home: Option<PathBuf>,
     /// Read-only files: path in the sandbox to file on the host.
     pub files: BTreeMap<Box<str>, PathBuf>,
 }

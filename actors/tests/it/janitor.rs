@@ -117,3 +117,5 @@ async fn a_project_at_rest_costs_no_actors_and_comes_back_when_it_is_asked_for()
     tree.operate("resting", Operation::Start).await.expect("a start");
     assert_eq!(tree.tree.live_projects(), 2);
 }
+        home_dir: "/home/sandbox".into(),
+        kept_home: None,
