@@ -40,6 +40,7 @@ use crate::settings::TreeSettings;
 use crate::shape::Shape;
 use crate::stages::{self, timed};
 use crate::terminal::{TerminalMsg, ViewRequest, Viewer};
+use crate::turn::Turn;
 use crate::view::{Cursor, ProcessView, View};
 
 /// Attempts to enter a project whose actors come and go at that moment.
@@ -430,6 +431,19 @@ impl Tree {
         let busy = Busy::new(admitted.hold.live());
         let link = self.lease(&admitted).await?;
         Ok(Sandbox { link, busy: Arc::new(busy) })
+    }
+
+    /// The use of a project among all who ask for a turn; waits for it, but not longer
+    /// than `wait`.
+    ///
+    /// # Errors
+    ///
+    /// [`Refusal::NotFound`], for one that is being deleted as well, and [`Refusal::Busy`].
+    pub async fn turn(&self, key: &ProjectKey, wait: Duration) -> Answer<Turn> {
+        let (entry, hold) = self.enter(key).await?;
+        let turn = entry.live.turns.take(Busy::new(hold.live()), wait).await?;
+        // What it was before the wait says little.
+        if entry.live.row().target.is_delete() { Err(no_such(key)) } else { Ok(turn) }
     }
 
     /// Starts the project's process, replacing one that runs with another spec. The
