@@ -176,6 +176,11 @@ impl Live {
         self.row.send_modify(|row| Arc::make_mut(row).active_at = at);
     }
 
+    /// Whether something goes on that counts as activity.
+    pub(crate) fn is_busy(&self) -> bool {
+        self.busy.load(Ordering::Relaxed) > 0
+    }
+
     /// How long nothing happened that counts as activity.
     pub(crate) fn idle_for(&self) -> Duration {
         Duration::from_micros(self.clock.now().saturating_sub(self.active_at()))

@@ -275,6 +275,21 @@ pub trait Store: Send + Sync + 'static {
         limit: u32,
     ) -> Result<Vec<Project>, StoreError>;
 
+    /// Projects of one profile, of all tenants, that are at rest: those that have been so
+    /// for longest first.
+    ///
+    /// # Errors
+    ///
+    /// See [`StoreError`].
+    async fn resting(&self, profile: &str, limit: u32) -> Result<Vec<Project>, StoreError>;
+
+    /// How many projects of one profile are at rest.
+    ///
+    /// # Errors
+    ///
+    /// See [`StoreError`].
+    async fn resting_count(&self, profile: &str) -> Result<u64, StoreError>;
+
     /// Which of these sandboxes belong to a project that is not deleted.
     ///
     /// # Errors
