@@ -9,11 +9,12 @@
 //! | every other refusal | [`refused`] |
 //! | sessions and whose turn it is | [`session`] |
 //! | commands, and what they changed | [`run`], [`patch`] |
-//! | first files | [`seed`] |
+//! | first files, and all later ones | [`seed`], [`fs`] |
 //! | what may be reached | [`egress`] |
 //! | health and version | [`health`] |
 
 mod egress;
+mod fs;
 mod health;
 mod patch;
 mod refused;
@@ -52,13 +53,14 @@ macro_rules! both {
 }
 
 /// Paths with the other slash than those that are served.
-const REDIRECTED: [[&str; 2]; 6] = [
+const REDIRECTED: [[&str; 2]; 7] = [
     both!("/-/health"),
     both!("/-/version"),
     both!("/session"),
     both!("/session/{id}"),
     both!("/session/{id}/seed"),
     both!("/session/{id}/egress"),
+    both!("/session/{id}/fs/{op}/"),
 ];
 
 /// Its routes.
@@ -72,6 +74,13 @@ pub fn table() -> Vec<Route> {
         both!("/session/{id}/",          [get(told(session::warm)), post(told(run::run)), delete(told(session::close))]),
         both!("/session/{id}/seed/",     [post(told(seed::seed))]),
         both!("/session/{id}/egress/",   [put(told(egress::refresh))]),
+        both!("/session/{id}/fs/ls",     [post(told(fs::ls))]),
+        both!("/session/{id}/fs/read",   [post(told(fs::read))]),
+        both!("/session/{id}/fs/grep",   [post(told(fs::grep))]),
+        both!("/session/{id}/fs/glob",   [post(told(fs::glob))]),
+        both!("/session/{id}/fs/write",  [post(told(fs::write))]),
+        both!("/session/{id}/fs/edit",   [post(told(fs::edit))]),
+        both!("/session/{id}/fs/delete", [post(told(fs::delete))]),
     ];
     let redirected = REDIRECTED.iter().flatten().map(|path| at(path, [any(redirect)]));
     served.into_iter().flatten().chain(redirected).collect()

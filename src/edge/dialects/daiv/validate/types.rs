@@ -58,6 +58,21 @@ pub(in super::super) fn at_least(min: i64) -> impl FnOnce(&Value, &mut Spot) -> 
     }
 }
 
+/// A whole number of at least `min` and at most `max`.
+pub(in super::super) fn within(
+    min: i64,
+    max: i64,
+) -> impl FnOnce(&Value, &mut Spot) -> Option<i64> {
+    move |value, spot| {
+        let number = at_least(min)(value, spot)?;
+        if number > max {
+            let msg = format!("Input should be less than or equal to {max}");
+            return spot.refuse(value, "less_than_equal", msg, Some(json!({ "le": max })));
+        }
+        Some(number)
+    }
+}
+
 /// A number, or a text that is one.
 pub(in super::super) fn number(value: &Value, spot: &mut Spot) -> Option<f64> {
     let number = match value {
