@@ -10,12 +10,14 @@
 //! | sessions and whose turn it is | [`session`] |
 //! | commands, and what they changed | [`run`], [`patch`] |
 //! | first files, and all later ones | [`seed`], [`fs`] |
+//! | requests that have a sandbox of their own | [`once`] |
 //! | what may be reached | [`egress`] |
 //! | health and version | [`health`] |
 
 mod egress;
 mod fs;
 mod health;
+mod once;
 mod patch;
 mod refused;
 mod run;
@@ -53,9 +55,11 @@ macro_rules! both {
 }
 
 /// Paths with the other slash than those that are served.
-const REDIRECTED: [[&str; 2]; 7] = [
+const REDIRECTED: [[&str; 2]; 9] = [
     both!("/-/health"),
     both!("/-/version"),
+    both!("/run/commands"),
+    both!("/run/code"),
     both!("/session"),
     both!("/session/{id}"),
     both!("/session/{id}/seed"),
@@ -70,6 +74,8 @@ pub fn table() -> Vec<Route> {
     let served = [
         both!("/-/health/",              [get(told(health::alive))]),
         both!("/-/version/",             [get(told(health::version))]),
+        both!("/run/commands/",          [post(told(once::commands))]),
+        both!("/run/code/",              [post(told(once::code))]),
         both!("/session/",               [post(told(session::create))]),
         both!("/session/{id}/",          [get(told(session::warm)), post(told(run::run)), delete(told(session::close))]),
         both!("/session/{id}/seed/",     [post(told(seed::seed))]),
@@ -122,3 +128,6 @@ pub(super) fn is_open(path: &str) -> bool {
     let unprefixed = path.strip_prefix(PREFIX).unwrap_or(path);
     matches!(unprefixed, "/-/health/" | "/-/version/") || is_redirected()
 }
+
+#[cfg(test)]
+mod tests;

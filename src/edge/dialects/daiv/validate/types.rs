@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use serde_json::{Number, Value, json};
+use uuid::Uuid;
 
 use super::{Spot, base64};
 
@@ -180,6 +181,27 @@ pub(in super::super) fn dictionary<T>(
         }
         all
     }
+}
+
+/// A UUID of version 4.
+pub(in super::super) fn uuid4(value: &Value, spot: &mut Spot) -> Option<Uuid> {
+    let Some(text) = value.as_str() else {
+        let msg = "UUID input should be a string, bytes or UUID object";
+        return spot.refuse(value, "uuid_type", msg, None);
+    };
+    let uuid = match Uuid::parse_str(text) {
+        Ok(uuid) => uuid,
+        Err(error) => {
+            let msg = format!("Input should be a valid UUID, {error}");
+            let ctx = json!({ "error": error.to_string() });
+            return spot.refuse(value, "uuid_parsing", msg, Some(ctx));
+        }
+    };
+    if uuid.get_version_num() == 4 {
+        return Some(uuid);
+    }
+    let ctx = json!({ "expected_version": 4 });
+    spot.refuse(value, "uuid_version", "UUID version 4 expected", Some(ctx))
 }
 
 /// Bytes in base64, read as leniently as Python does.
