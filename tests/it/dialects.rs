@@ -4,6 +4,8 @@
 mod bharatbuild;
 #[path = "dialects/builder.rs"]
 mod builder;
+#[path = "dialects/daiv.rs"]
+mod daiv;
 #[path = "dialects/socket.rs"]
 mod socket;
 #[path = "dialects/terminal_server.rs"]

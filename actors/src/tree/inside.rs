@@ -1,6 +1,7 @@
 //! What is done in a project: commands, its process, its terminal, its files.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use sandtree_model::{Answer, Phase, ProcessSpec, ProjectKey};
 
@@ -13,6 +14,7 @@ use crate::process::{ProcessMsg, Running};
 use crate::project::ProjectMsg;
 use crate::sandbox::Sandbox;
 use crate::terminal::{TerminalMsg, ViewRequest, Viewer};
+use crate::turn::Turn;
 use crate::view::{Cursor, ProcessView};
 
 impl Tree {
@@ -27,6 +29,19 @@ impl Tree {
         let busy = Busy::new(admitted.hold.live());
         let link = self.lease(&admitted).await?;
         Ok(Sandbox { link, busy: Arc::new(busy) })
+    }
+
+    /// The use of a project among all who ask for a turn; waits for it, but not longer
+    /// than `wait`.
+    ///
+    /// # Errors
+    ///
+    /// [`Refusal::NotFound`], for one that is being deleted as well, and [`Refusal::Busy`].
+    pub async fn turn(&self, key: &ProjectKey, wait: Duration) -> Answer<Turn> {
+        let (entry, hold) = self.enter(key).await?;
+        let turn = entry.live.turns.take(Busy::new(hold.live()), wait).await?;
+        // What it was before the wait says little.
+        if entry.live.row().target.is_delete() { Err(no_such(key)) } else { Ok(turn) }
     }
 
     /// Starts the project's process, replacing one that runs with another spec. The
