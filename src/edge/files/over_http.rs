@@ -131,7 +131,7 @@ async fn what_is_no_file_says_so() {
     assert_eq!(other.status, 404);
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn a_link_out_of_the_workspace_leads_nowhere() {
     let edge = edge().await;
     let archive = tar_with_link("out", "/etc/passwd");
