@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use warp::http::StatusCode;
 
 use super::refused::Refused;
-use super::run::{self, COMMANDS_MAX};
+use super::run::{self, COMMANDS_MAX, shell};
 use super::validate::{self, Fields, SMALL_BYTES_MAX, Spot, types};
 use crate::edge::context::Call;
 use crate::edge::reply::{self, Response};
@@ -58,7 +58,7 @@ pub(super) async fn commands(mut call: Call) -> Result<Response, Refused> {
     let cwd = directory(workdir);
     let mut todos = Vec::with_capacity(commands.len());
     for shown in commands {
-        let argv = run::checked(&shown, &cwd)?.argv;
+        let argv = shell::any(&shown, &cwd)?.argv;
         todos.push(Todo { shown, argv, must_succeed: false });
     }
     let plan = Plan {

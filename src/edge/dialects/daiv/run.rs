@@ -1,5 +1,7 @@
 //! Commands in a session, one after another.
 
+pub(super) mod shell;
+
 use std::time::Duration;
 
 use sandtree_actors::Sandbox;
@@ -13,8 +15,7 @@ use super::refused::Refused;
 use super::session::Session;
 use super::validate::{self, Fields, Spot, types};
 use crate::edge::context::Call;
-use crate::edge::errors::Problem;
-use crate::edge::exec::command::{Checked, Command};
+use crate::edge::exec::command::Checked;
 use crate::edge::exec::{self, Collected, OUTPUT_BYTES_MAX};
 use crate::edge::reply::{self, Response};
 
@@ -26,13 +27,6 @@ const OUTPUT_BYTES_TOTAL_MAX: usize = 4 * OUTPUT_BYTES_MAX;
 const SECONDS_MAX: u64 = 10 * 366 * 24 * 3600;
 /// The exit code of a command whose time was over.
 const TIMED_OUT: i32 = 124;
-
-/// What runs a command: bash where the image has it, else a shell that fails a pipeline of
-/// which any part fails, else the image's. Both outputs go into one pipe, in their order.
-const SHELL: &str = "exec 2>&1
-[ -x /bin/bash ] && exec /bin/bash -o pipefail -c \"$1\"
-(set -o pipefail) 2>/dev/null && exec /bin/sh -o pipefail -c \"$1\"
-exec /bin/sh -c \"$1\"";
 
 /// `POST /session/{id}/`; `archive` is of earlier versions.
 struct Run {
@@ -74,19 +68,22 @@ struct Commands<'a> {
     fail_fast: bool,
     /// The longest time of one command.
     timeout: Option<Duration>,
+    /// Whether the image has a bash, as far as is known.
+    has_bash: bool,
 }
 
 impl Commands<'_> {
     /// Runs them in their order. One whose time is over ends with all that it started, and
     /// is the last one.
-    async fn run(&self, commands: Vec<String>) -> Result<Vec<Ran>, Refused> {
+    async fn run(&mut self, commands: Vec<String>) -> Result<Vec<Ran>, Refused> {
         // All are looked at before any is run.
-        let checked: Result<Vec<_>, _> = commands.iter().map(|it| self.spec(it)).collect();
+        for command in &commands {
+            shell::any(command, &self.cwd).and_then(|_| shell::bash(command, &self.cwd))?;
+        }
         let mut results = Vec::with_capacity(commands.len());
         let mut bytes_left = OUTPUT_BYTES_TOTAL_MAX;
-        for (command, spec) in commands.into_iter().zip(checked?) {
-            let bytes_max = bytes_left.min(OUTPUT_BYTES_MAX);
-            let done = exec::run_to_end(self.sandbox, spec, Vec::new(), bytes_max).await?;
+        for command in commands {
+            let done = self.one(&command, bytes_left.min(OUTPUT_BYTES_MAX)).await?;
             let is_late = done.timed_out();
             let (exit_code, output) = if is_late {
                 let seconds = self.timeout.unwrap_or_default().as_secs();
@@ -103,26 +100,26 @@ impl Commands<'_> {
         Ok(results)
     }
 
-    fn spec(&self, command: &str) -> Result<ExecSpec, Refused> {
-        let checked = checked(command, &self.cwd)?;
-        Ok(ExecSpec {
+    /// Runs one command by bash; where there is none, by what there is.
+    async fn one(&mut self, command: &str, bytes_max: usize) -> Result<Collected, Refused> {
+        let spec = |checked: Checked| ExecSpec {
             argv: checked.argv,
             cwd: checked.cwd,
             env: checked.env,
             stdin: false,
             timeout_ms: self.timeout.and_then(|it| u64::try_from(it.as_millis()).ok()),
-        })
+        };
+        if self.has_bash {
+            let by_bash = spec(shell::bash(command, &self.cwd)?);
+            let done = exec::run_to_end(self.sandbox, by_bash, Vec::new(), bytes_max).await?;
+            if done.has_started() {
+                return Ok(done);
+            }
+        }
+        let by_any = spec(shell::any(command, &self.cwd)?);
+        self.has_bash = false;
+        Ok(exec::run_to_end(self.sandbox, by_any, Vec::new(), bytes_max).await?)
     }
-}
-
-/// A command as it is run: by the best shell that there is, in a directory.
-///
-/// # Errors
-///
-/// 413 for one that is too large, 422 for one that cannot be run.
-pub(super) fn checked(command: &str, cwd: &str) -> Result<Checked, Problem> {
-    let argv = ["/bin/sh", "-c", SHELL, "sh", command].map(str::to_owned);
-    Command { argv: Some(argv.into()), cwd: Some(cwd.to_owned()), ..Command::default() }.check()
 }
 
 /// The exit code and the output of a command that has run.
@@ -141,13 +138,14 @@ pub(super) async fn run(mut call: Call) -> Result<Response, Refused> {
     let session = Session::enter(&call).await?;
     let sandbox = session.warm().await?;
     let patch = session.begin_patch(&sandbox, archive).await?;
-    let commands_to_run = Commands {
+    let mut runner = Commands {
         sandbox: &sandbox,
         cwd: format!("{WORKSPACE}/repo"),
         fail_fast,
         timeout: limit(timeout, call.context.settings.dialects.daiv.command_timeout),
+        has_bash: true,
     };
-    let results = commands_to_run.run(commands).await?;
+    let results = runner.run(commands).await?;
     let mut answer = json!({ "results": results });
     if let Some(patch) = patch {
         answer["patch"] = patch.end(&sandbox).await?;

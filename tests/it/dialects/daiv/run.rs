@@ -16,6 +16,9 @@ const ANYWHERE: &[(&str, &str, i64)] = &[
     ("printf 'a\\377b'", "a\u{fffd}b", 0),
     ("true | true", "", 0),
     ("false | true", "", 1),
+    ("echo a\n# b\necho c >&2", "a\nc\n", 0),
+    ("# nothing", "", 0),
+    ("", "", 0),
     ("kill -9 $$", "", 137),
     ("echo $HOME", "/home/daiv-sandbox\n", 0),
     ("echo $XDG_CACHE_HOME", "/home/daiv-sandbox/.cache\n", 0),
@@ -44,6 +47,8 @@ async fn a_command_ends_as_the_contract_says_with_bash_and_with_a_busybox() {
         }
         let (output, code) = session.sh("no-such-program").await;
         assert!(code == 127 && output.contains("no-such-program"), "{image}: {output}");
+        let (output, code) = session.sh("echo a; if").await;
+        assert!(code == 2 && output.contains("yntax error"), "{image}: {output}");
         let bash = session.sh("[ -n \"$BASH_VERSION\" ] && echo bash").await;
         assert_eq!(bash.0 == "bash\n", image == GENERAL, "bash runs where it is: {bash:?}");
         assert_eq!(session.run(&json!({ "commands": [] })).await, Vec::<serde_json::Value>::new());
