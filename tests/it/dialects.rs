@@ -4,7 +4,11 @@
 mod bharatbuild;
 #[path = "dialects/builder.rs"]
 mod builder;
+#[path = "dialects/node.rs"]
+mod node;
 #[path = "dialects/socket.rs"]
 mod socket;
 #[path = "dialects/terminal_server.rs"]
 mod terminal_server;
+#[path = "dialects/xterm.rs"]
+mod xterm;
