@@ -113,7 +113,7 @@ pub(crate) fn remove_sandbox_dir(
 ) -> Result<(), WorkspaceError> {
     let sandboxes = sandboxes(data_dir)?;
     let parts: &[&str] = if keep_files {
-        &["/staging", "/home", "/log", "/etc", "/screen", "/init.sha256"]
+        &["/staging", "/home", "/log", "/etc", "/user", "/screen", "/init.sha256"]
     } else {
         &[""]
     };

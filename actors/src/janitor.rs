@@ -1,18 +1,20 @@
 //! The janitor: goes round every so often and ends what has had its time.
 //!
-//! Stops sandboxes that idled too long or lived too long, writes down when
-//! projects were last active, sweeps orphans, and lets projects at rest go.
+//! Stops sandboxes that idled too long or lived too long, or deletes their projects, deletes
+//! projects that have rested too long, writes down when projects were last active, sweeps
+//! orphans, and lets projects at rest go.
 
 use std::time::Duration;
 
 use ractor::{Actor, ActorProcessingErr, ActorRef};
-use sandtree_model::{Phase, Principal};
+use sandtree_model::profile::{Expiry, Profile};
+use sandtree_model::{Phase, Principal, Project, ProjectKey};
 use tokio::task::JoinSet;
 
 use crate::directory::Entry;
 use crate::disk::blocking;
 use crate::files::sweep_trash;
-use crate::ports::Write;
+use crate::ports::{StoreError, Write};
 use crate::project::ProjectMsg;
 use crate::reconciler::sweep;
 use crate::tasks::survive;
@@ -20,6 +22,8 @@ use crate::tree::{Operation, Tree};
 
 /// Rounds between two sweeps for orphans.
 const ROUNDS_PER_SWEEP: u32 = 20;
+/// Projects of one profile at rest that one round looks at.
+const RESTING_PER_ROUND: u32 = 100;
 /// Activity is written down at most this often, in microseconds.
 const ACTIVITY_EVERY_US: u64 = 60_000_000;
 
@@ -91,10 +95,16 @@ async fn go_round(tree: &Tree, with_sweep: bool) {
     write_activity(tree, &entries).await;
     for entry in entries {
         if let Some(reason) = is_due(tree, &entry) {
-            expire(tree, entry, reason);
+            let operation = when_expired(tree, &entry);
+            end(tree, entry.key, operation, reason);
         } else if entry.live.row().is_at_rest() {
             // One that has ended already needs no telling.
             let _ = entry.actor.cast(ProjectMsg::Passivate);
+        }
+    }
+    for (name, profile) in &tree.context().settings.profiles {
+        if let Err(StoreError(why)) = end_resting(tree, name, profile).await {
+            tracing::warn!(profile = %name, %why, "projects at rest could not be looked at");
         }
     }
     if with_sweep {
@@ -136,12 +146,62 @@ fn humantime(limit: Duration) -> sandtree_model::durations::Span {
     sandtree_model::durations::Span(limit)
 }
 
-fn expire(tree: &Tree, entry: Entry, reason: String) {
-    let by = Principal { tenant: entry.key.tenant.clone(), name: "janitor".into() };
-    let (key, job) = (entry.key, tree.clone());
+/// What becomes of a running project whose time is over. One whose profile the
+/// configuration has no longer keeps its files.
+fn when_expired(tree: &Tree, entry: &Entry) -> Operation {
+    let profile = tree.context().settings.profiles.get(&entry.live.row().settings.profile);
+    match profile.map(|profile| profile.expiry) {
+        Some(Expiry::Delete) => Operation::Delete { keep_files: false },
+        Some(Expiry::Stop) | None => Operation::Stop,
+    }
+}
+
+/// Deletes projects of a profile that have rested too long, or that are too many.
+async fn end_resting(tree: &Tree, name: &str, profile: &Profile) -> Result<(), StoreError> {
+    let (retention, most) = (profile.stopped_retention.limit(), u64::from(profile.stopped_max));
+    if retention.is_none() && most == 0 {
+        return Ok(());
+    }
+    let store = &tree.context().store;
+    let count = if most == 0 { 0 } else { store.resting_count(name).await? };
+    let surplus = usize::try_from(count.saturating_sub(most)).unwrap_or(usize::MAX);
+    let resting = store.resting(name, RESTING_PER_ROUND).await?;
+    for (place, row) in resting.into_iter().enumerate() {
+        let rested = rested_for(tree, &row);
+        let reason = match (rested, retention) {
+            // Somebody is at work on it.
+            (None, _) => continue,
+            (Some(rested), Some(limit)) if rested >= limit => {
+                format!("was stopped for {}", humantime(limit))
+            }
+            (Some(_), _) if place < surplus => {
+                format!("was stopped first of more than {most} of its profile")
+            }
+            (Some(_), _) => continue,
+        };
+        end(tree, row.key, Operation::Delete { keep_files: false }, reason);
+    }
+    Ok(())
+}
+
+/// How long nobody has done anything about a project at rest; nothing of one that is used.
+fn rested_for(tree: &Tree, row: &Project) -> Option<Duration> {
+    let active_at = match tree.context().directory.find(&row.key) {
+        Some(entry) if entry.live.is_busy() => return None,
+        Some(entry) if entry.live.row().generation != row.generation => return None,
+        Some(entry) => entry.live.active_at(),
+        None => row.active_at,
+    };
+    let since = row.updated_at.max(active_at);
+    Some(Duration::from_micros(tree.context().clock.now().saturating_sub(since)))
+}
+
+fn end(tree: &Tree, key: ProjectKey, operation: Operation, reason: String) {
+    let by = Principal { tenant: key.tenant.clone(), name: "janitor".into() };
+    let job = tree.clone();
     tree.context().tasks.spawn(async move {
-        if let Err(failure) = job.operate_because(&by, &key, Operation::Stop, reason.into(), true).await {
-            tracing::warn!(project = %key, %failure, "could not be stopped; the next round tries again");
+        if let Err(failure) = job.operate_because(&by, &key, operation, reason.into(), true).await {
+            tracing::warn!(project = %key, %failure, "could not be ended; the next round tries again");
         }
     });
 }

@@ -6,6 +6,7 @@
 //!   staging/     files being written, on the same file system
 //!   home/        init's socket and one-time token
 //!   etc/         passwd and group, mounted read-only
+//!   user/        the home directory, where the root file system is kept as well
 //!   log/         the process's log
 //!   screen       the terminal's last saved screen
 //! ```
@@ -15,7 +16,10 @@ use std::io;
 use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
+use rustix::process::geteuid;
 use sandtree_model::SandboxUid;
+
+use crate::ports::SandboxSpec;
 
 /// The directory of one sandbox.
 #[derive(Debug, Clone)]
@@ -50,24 +54,43 @@ impl SandboxDir {
         self.0.join("screen")
     }
 
+    /// The home directory of the sandbox's user, where it is kept.
+    pub(crate) fn user_home(&self) -> PathBuf {
+        self.0.join("user")
+    }
+
     /// Path of a generated file for `/etc`.
     pub(crate) fn etc(&self, name: &str) -> PathBuf {
         self.0.join("etc").join(name)
     }
 
-    /// Makes the directory and its `/etc` files: the sandbox's uid gets a name,
-    /// whatever the image knows. May be repeated.
+    /// Makes the directory. May be repeated.
     ///
     /// # Errors
     ///
     /// When the disk does not take it.
-    pub(crate) fn prepare(&self, (uid, gid): (u32, u32)) -> io::Result<()> {
-        DirBuilder::new().recursive(true).mode(0o700).create(&self.0)?;
+    pub(crate) fn make(&self) -> io::Result<()> {
+        DirBuilder::new().recursive(true).mode(0o700).create(&self.0)
+    }
+
+    /// Makes what is mounted of it besides the workspace and init's own: the `/etc` files,
+    /// in which the sandbox's uid has a name whatever the image knows, and the home
+    /// directory, if it is kept. May be repeated.
+    ///
+    /// # Errors
+    ///
+    /// When the disk does not take it.
+    pub(crate) fn prepare(&self, spec: &SandboxSpec) -> io::Result<()> {
+        self.make()?;
+        if let Some(home) = &spec.kept_home {
+            make_home(home, spec.user)?;
+        }
         DirBuilder::new().recursive(true).mode(0o755).create(self.0.join("etc"))?;
+        let (uid, gid) = spec.user;
         let sandbox_user = if uid == 0 {
             String::new()
         } else {
-            format!("sandbox:x:{uid}:{gid}:sandbox:/home/sandbox:/bin/sh\n")
+            format!("sandbox:x:{uid}:{gid}:sandbox:{}:/bin/sh\n", spec.home_dir)
         };
         let sandbox_group = if gid == 0 { String::new() } else { format!("sandbox:x:{gid}:\n") };
         write_readable(
@@ -81,6 +104,17 @@ impl SandboxDir {
             &self.etc("group"),
             &format!("root:x:0:\ntty:x:5:\n{sandbox_group}nogroup:x:65534:\n"),
         )
+    }
+}
+
+/// Makes the home directory once: what is in it later is the sandbox's business.
+fn make_home(home: &Path, (uid, gid): (u32, u32)) -> io::Result<()> {
+    match DirBuilder::new().mode(0o700).create(home) {
+        Ok(()) if geteuid().is_root() => std::os::unix::fs::lchown(home, Some(uid), Some(gid)),
+        // Without privileges, sandboxes run as the server does.
+        Ok(()) => Ok(()),
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+        Err(error) => Err(error),
     }
 }
 

@@ -59,6 +59,7 @@ mod supervise;
 mod tasks;
 mod terminal;
 mod tree;
+mod turn;
 mod view;
 mod watch;
 
@@ -71,5 +72,6 @@ pub use sandbox::{Dialled, Exec, ExecOutput, ExecStdin, Sandbox, Traffic};
 pub use settings::TreeSettings;
 pub use terminal::{TerminalInput, TerminalItem, ViewRequest, Viewer};
 pub use tree::{Operation, Tree};
+pub use turn::Turn;
 pub use view::{Cursor, ProcessState, ProcessView, TerminalView, View};
 pub use watch::{Watch, WatchItem};

@@ -17,6 +17,7 @@ use crate::log::{LogSettings, LogWriter};
 use crate::ports::Clock;
 use crate::sandbox::Traffic;
 use crate::settings::TreeSettings;
+use crate::turn::Turns;
 use crate::view::{ProcessView, TerminalView, View};
 
 /// Most watches of one sandbox's files: each takes one of the 128 instances of inotify that
@@ -41,6 +42,8 @@ pub(crate) struct Live {
     pub(crate) watch_places: Arc<Semaphore>,
     /// Places for requests in flight.
     pub(crate) request_places: Arc<Semaphore>,
+    /// Whose turn it is, for requests that come one after another.
+    pub(crate) turns: Turns,
     /// What the connections to the sandbox's ports carry.
     pub(crate) traffic: Arc<Traffic>,
     workspace: OnceLock<Arc<Workspace>>,
@@ -75,6 +78,7 @@ impl Live {
             exec_places: Arc::new(Semaphore::new(limits.execs_max)),
             watch_places: Arc::new(Semaphore::new(WATCHES_MAX)),
             request_places: Arc::new(Semaphore::new(limits.requests_max)),
+            turns: Turns::new(limits.requests_max / 2),
             traffic: Arc::default(),
             carried: AtomicU64::new(0),
             workspace: OnceLock::new(),
@@ -170,6 +174,11 @@ impl Live {
     pub(crate) fn note_active_at_written(&self) {
         let at = self.active_at();
         self.row.send_modify(|row| Arc::make_mut(row).active_at = at);
+    }
+
+    /// Whether something goes on that counts as activity.
+    pub(crate) fn is_busy(&self) -> bool {
+        self.busy.load(Ordering::Relaxed) > 0
     }
 
     /// How long nothing happened that counts as activity.

@@ -155,6 +155,10 @@ pub struct SandboxSpec {
     pub home: PathBuf,
     /// The workspace on the host, mounted read-write.
     pub workspace: PathBuf,
+    /// The home directory of the user, as the sandbox sees it.
+    pub home_dir: Box<str>,
+    /// Where it is on the host; absent: it is a temporary file system.
+    pub kept_home: Option<PathBuf>,
     /// Read-only files: path in the sandbox to file on the host.
     pub files: BTreeMap<Box<str>, PathBuf>,
 }
@@ -270,6 +274,21 @@ pub trait Store: Send + Sync + 'static {
         after: Option<&ProjectUid>,
         limit: u32,
     ) -> Result<Vec<Project>, StoreError>;
+
+    /// Projects of one profile, of all tenants, that are at rest: those that have been so
+    /// for longest first.
+    ///
+    /// # Errors
+    ///
+    /// See [`StoreError`].
+    async fn resting(&self, profile: &str, limit: u32) -> Result<Vec<Project>, StoreError>;
+
+    /// How many projects of one profile are at rest.
+    ///
+    /// # Errors
+    ///
+    /// See [`StoreError`].
+    async fn resting_count(&self, profile: &str) -> Result<u64, StoreError>;
 
     /// Which of these sandboxes belong to a project that is not deleted.
     ///

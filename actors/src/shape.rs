@@ -67,6 +67,8 @@ impl Shape {
             init: context.settings.init.clone(),
             home: dir.home(),
             workspace: dir.workspace(),
+            home_dir: profile.home_dir().into(),
+            kept_home: (!profile.read_only_root).then(|| dir.user_home()),
             files: BTreeMap::from([etc("passwd"), etc("group")]),
         })
     }
@@ -78,6 +80,7 @@ pub(crate) fn fingerprint(spec: &SandboxSpec) -> Box<str> {
     let settings = (
         (&spec.image, spec.user, spec.read_only_root, &spec.capabilities),
         (spec.network, &spec.runtime, spec.limits),
+        (&spec.home_dir, spec.kept_home.is_some()),
     );
     let digest = Sha256::digest(format!("{settings:?}"));
     digest.iter().take(16).map(|byte| format!("{byte:02x}")).collect::<String>().into()

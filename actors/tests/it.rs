@@ -18,5 +18,7 @@ mod once;
 mod pool;
 #[path = "it/store.rs"]
 mod store;
+#[path = "it/turns.rs"]
+mod turns;
 #[path = "it/world.rs"]
 mod world;

@@ -87,6 +87,13 @@ impl Http {
         serde_json::from_slice(&text).with_context(|| format!("{what}: the answer is no JSON"))
     }
 
+    /// Asks for a text.
+    pub(crate) async fn text(&mut self, path: &str) -> anyhow::Result<String> {
+        let response = self.send(Method::GET, path, None, &[]).await?;
+        let text = response.into_body().collect().await?.to_bytes();
+        Ok(String::from_utf8_lossy(&text).into_owned())
+    }
+
     pub(crate) async fn get(&mut self, path: &str) -> anyhow::Result<Value> {
         self.ask(Method::GET, path, None).await
     }

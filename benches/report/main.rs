@@ -15,6 +15,7 @@
 mod bulk;
 mod burst;
 mod create;
+mod daiv;
 mod docker;
 mod exec;
 mod files;
@@ -40,8 +41,8 @@ use server::{Project, Server};
 /// The image of everything that is measured but previews.
 const IMAGE: &str = "sandtree/small:latest";
 /// What can be measured, in this order.
-const SECTIONS: [&str; 9] =
-    ["exec", "create", "burst", "init", "echo", "flood", "preview", "many", "files"];
+const SECTIONS: [&str; 10] =
+    ["exec", "create", "burst", "init", "echo", "flood", "preview", "many", "files", "daiv"];
 
 /// What every section works with.
 struct Bench {
@@ -114,6 +115,7 @@ async fn section(name: &str, bench: &mut Bench, project: &Project) -> anyhow::Re
         "preview" => preview::measure(bench).await,
         "many" => many::measure(bench).await,
         "files" => files::measure(bench).await,
+        "daiv" => daiv::measure(bench, project).await,
         _ => bail!("nothing measures {name}"),
     }
 }

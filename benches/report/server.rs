@@ -38,12 +38,21 @@ pub(crate) struct Project {
 impl Server {
     pub(crate) async fn start(docker: &Docker) -> anyhow::Result<Self> {
         // On a real disk: on a temporary file system, a durable write costs nothing.
+        Self::start_with(docker, &[]).await
+    }
+
+    /// Starts it with these variables.
+    pub(crate) async fn start_with(docker: &Docker, env: &[(&str, &str)]) -> anyhow::Result<Self> {
         let data = TempDir::with_prefix_in("bench-", env!("CARGO_TARGET_TMPDIR"))?;
-        Self::start_on(data, docker).await
+        Self::launch(data, docker, env).await
     }
 
     /// Starts it on what an earlier one has left.
     pub(crate) async fn start_on(data: TempDir, docker: &Docker) -> anyhow::Result<Self> {
+        Self::launch(data, docker, &[]).await
+    }
+
+    async fn launch(data: TempDir, docker: &Docker, env: &[(&str, &str)]) -> anyhow::Result<Self> {
         let names = std::env::vars_os().map(|(name, _)| name);
         let ours = names.filter(|name| name.as_encoded_bytes().starts_with(b"SANDTREE_"));
         let mut command = Command::new(env!("CARGO_BIN_EXE_sandtree"));
@@ -55,6 +64,7 @@ impl Server {
             .arg(data.path())
             .env("SANDTREE_DOCKER__HOST", docker.host())
             .env("SANDTREE_LOG__LEVEL", "warn")
+            .envs(env.iter().copied())
             .stdout(Stdio::piped())
             .kill_on_drop(true)
             .spawn()

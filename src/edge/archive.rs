@@ -11,7 +11,8 @@ use futures_util::{Stream, StreamExt, stream};
 use sandtree_actors::Files;
 use sandtree_model::event::FileChange;
 use sandtree_workspace::{
-    ArchiveError, ArchiveFormat, ArchiveSummary, Existing, ExtractOptions, Limits, WorkspacePath,
+    ArchiveError, ArchiveFormat, ArchiveSummary, Existing, ExtractOptions, Limits, Manner,
+    WorkspacePath,
 };
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -127,6 +128,7 @@ pub async fn upload(mut call: Call) -> Answered {
         limits: LIMITS,
         ratio_max: RATIO_MAX,
         existing: if overwrite { Existing::Replace } else { Existing::Keep },
+        manner: Manner::AsIs,
     };
     let place = place()?;
     let files = call.context.tree.files(&call.project()?).await?;
@@ -135,7 +137,12 @@ pub async fn upload(mut call: Call) -> Answered {
     Ok(reply::json(StatusCode::OK, &document(&summary?)))
 }
 
-fn place() -> Result<SemaphorePermit<'static>, Problem> {
+/// One of the places for archives of the whole server.
+///
+/// # Errors
+///
+/// 429 when all are taken.
+pub(super) fn place() -> Result<SemaphorePermit<'static>, Problem> {
     let full = || format!("{ARCHIVES_MAX} archives at once is the limit; try again later");
     PLACES.try_acquire().map_err(|_| Problem::new(kinds::BUSY, full()))
 }
@@ -202,11 +209,14 @@ async fn unpack(
 }
 
 fn media_format(headers: &HeaderMap) -> Result<Option<ArchiveFormat>, Problem> {
-    const TYPES: [&str; 5] = [
+    const TYPES: [&str; 8] = [
         "application/x-tar",
         "application/gzip",
         "application/x-gzip",
         "application/x-gtar",
+        "application/x-bzip2",
+        "application/x-xz",
+        "application/zstd",
         "application/octet-stream",
     ];
     if body::media_type(headers).is_none() {
@@ -237,13 +247,14 @@ pub(super) fn document(summary: &ArchiveSummary) -> Value {
     })
 }
 
-/// What a client is told of an archive that failed.
+/// What a client is told of an error of an archive.
 pub(super) fn problem(error: &ArchiveError) -> Problem {
     let detail = error.to_string();
     match error {
         ArchiveError::Unreadable(source) => {
             Problem::new(kinds::MALFORMED_BODY, format!("{detail}: {source}"))
         }
+        ArchiveError::BadMember { .. } => Problem::new(kinds::MALFORMED_BODY, detail),
         ArchiveError::Unwritable(source) => Problem::internal(&format!("{detail}: {source}")),
         ArchiveError::OverLimit { max, .. } | ArchiveError::Header { max } => {
             Problem::new(kinds::TOO_LARGE, detail).limit(*max)

@@ -29,6 +29,8 @@ use crate::config::dialects::Dialects;
 
 /// The header of a key.
 pub const API_KEY: HeaderName = HeaderName::from_static("x-api-key");
+/// What a request with another key than ours is told.
+pub(super) const KEY_UNKNOWN: &str = "the key is not known";
 /// Longest key that is looked at, in bytes.
 const KEY_BYTES_MAX: usize = 4096;
 
@@ -138,7 +140,7 @@ impl Gate {
             given.ct_eq(expected).into()
         };
         if key.len() > KEY_BYTES_MAX || !is_ours(&key) {
-            return refused("the key is not known");
+            return refused(KEY_UNKNOWN);
         }
         // Sent twice, it is taken away twice: no sandbox may see it. A header that
         // holds something else is for the program in the sandbox.

@@ -9,7 +9,7 @@
 //! dialect; what it comes to is told as one document, or as events as it happens.
 
 mod events;
-mod request;
+pub(super) mod request;
 pub mod work;
 
 use std::sync::{Arc, OnceLock};
@@ -58,7 +58,12 @@ pub async fn run(mut call: Call) -> Answered {
     Ok(reply::json(StatusCode::OK, &document(outcome)))
 }
 
-fn place(settings: &Run) -> Result<SemaphorePermit<'static>, Problem> {
+/// A place for a run.
+///
+/// # Errors
+///
+/// 429 when all are taken.
+pub(super) fn place(settings: &Run) -> Result<SemaphorePermit<'static>, Problem> {
     let places = PLACES.get_or_init(|| Semaphore::new(settings.runs_max));
     let full = || format!("{} runs at once is the limit; try again later", settings.runs_max);
     places.try_acquire().map_err(|_| Problem::new(kinds::BUSY, full()))

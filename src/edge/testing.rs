@@ -57,7 +57,11 @@ impl Edge {
         let directory = tempfile::tempdir().unwrap();
         let mut config = Config::load(&Overrides::default(), []).unwrap();
         config.move_to(directory.path());
-        let settings = EdgeSettings { dialects: Arc::clone(&config.dialects), ..settings };
+        let settings = EdgeSettings {
+            dialects: Arc::clone(&config.dialects),
+            run: Arc::clone(&config.run),
+            ..settings
+        };
         let owner = rustix::process::getuid().as_raw();
         for profile in config.profiles.values_mut() {
             profile.user = sandtree_model::profile::User::Fixed { uid: owner, gid: owner };

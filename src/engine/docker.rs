@@ -43,7 +43,7 @@ use tokio::time::{Instant, sleep};
 use call::{Daemon, Lane, Trouble};
 pub use facts::DaemonFacts;
 use floor::Ground;
-pub use floor::{HOME_DIR, INSTANCE_LABEL, SANDBOX_LABEL};
+pub use floor::{INSTANCE_LABEL, SANDBOX_LABEL};
 use images::{ImageRules, Images, unavailable};
 use view::{Found, Owner};
 

@@ -140,6 +140,16 @@ impl<D: Database> Store for SqlStore<D> {
         self.projects(sql::UNSETTLED, args![tenant, id, i64::from(limit.min(ROWS_MAX))]).await
     }
 
+    async fn resting(&self, profile: &str, limit: u32) -> Result<Vec<Project>, StoreError> {
+        self.projects(sql::RESTING, args![profile, i64::from(limit.min(ROWS_MAX))]).await
+    }
+
+    async fn resting_count(&self, profile: &str) -> Result<u64, StoreError> {
+        let read = self.database.read::<(i64,)>(sql::RESTING_COUNT, args![profile]);
+        let count = within(self.bounds.read_timeout, read).await?.pop();
+        Ok(count.map_or(0, |(count,)| u64::try_from(count).unwrap_or(0)))
+    }
+
     async fn owned(&self, sandboxes: &[SandboxUid]) -> Result<Vec<SandboxUid>, StoreError> {
         let sandboxes = args![row::singles(sandboxes)?];
         let read = self.database.read::<(String,)>(D::EACH.owned, sandboxes);

@@ -28,6 +28,7 @@ macro_rules! holds {
             the_process_and_the_activity_are_kept,
             a_list_follows_its_cursor_and_its_filters,
             unsettled_projects_are_paged_across_tenants,
+            resting_projects_of_a_profile_come_in_the_order_of_their_rest,
             owned_sandboxes_are_those_of_living_projects,
             what_a_deleted_project_leaves_has_no_secrets,
             owners_are_given_once_and_again_when_free,
@@ -357,6 +358,35 @@ pub(super) async fn unsettled_projects_are_paged_across_tenants(store: &impl Sto
         seen.extend(page.into_iter().map(|project| project.uid));
     }
     assert_eq!(seen, [uid(0), uid(2), uid(4), uid(6)]);
+}
+
+pub(super) async fn resting_projects_of_a_profile_come_in_the_order_of_their_rest(
+    store: &impl Store,
+) {
+    for number in 0..6 {
+        let tenant = if number % 2 == 0 { "a" } else { "b" };
+        let mut new = NewProject { key: key(tenant, &format!("p-{number}")), ..new(number) };
+        if number == 4 {
+            new.settings.profile = "other".into();
+        }
+        made(store, new).await;
+    }
+    let at = |number, to, by, at| moved(MoveWrite { at, ..step(number, 1, by, to) });
+    row(write(store, at(3, Phase::Stopped, Move::Created, 10)).await);
+    row(write(store, at(0, Phase::Stopped, Move::Created, 30)).await);
+    row(write(store, at(1, Phase::Failed, Move::Faulted, 20)).await);
+    row(write(store, at(4, Phase::Stopped, Move::Created, 5)).await);
+    let half =
+        MoveWrite { target: Some(Target::Running), ..step(5, 1, Move::Created, Phase::Stopped) };
+    row(write(store, moved(half)).await);
+    let uids = |page: Vec<Project>| page.into_iter().map(|row| row.uid).collect::<Vec<_>>();
+    assert_eq!(uids(store.resting("default", 10).await.unwrap()), [uid(3), uid(1), uid(0)]);
+    assert_eq!(uids(store.resting("default", 2).await.unwrap()), [uid(3), uid(1)]);
+    assert_eq!(store.resting_count("default").await.unwrap(), 3);
+    assert_eq!(uids(store.resting("other", 10).await.unwrap()), [uid(4)]);
+    assert_eq!(store.resting_count("none").await.unwrap(), 0);
+    row(write(store, moved(step(3, 2, Move::DeleteAsked, Phase::Deleting))).await);
+    assert_eq!(store.resting_count("default").await.unwrap(), 2);
 }
 
 pub(super) async fn owned_sandboxes_are_those_of_living_projects(store: &impl Store) {

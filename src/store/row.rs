@@ -160,6 +160,7 @@ pub(super) fn projects<'a>(
             signed(new.at),
             clean(&new.principal),
             new.container.as_ref().map(json).transpose()?,
+            clean(&new.settings.profile),
         ));
     }
     json(&rows)

@@ -94,6 +94,22 @@ pub(super) const UNSETTLED: &str = concat!(
     " AND (tenant, id) > ($1, $2) ORDER BY tenant, id LIMIT $3"
 );
 
+/// The rows of the index of what rests, of one profile. Half of a restart is in it, and is
+/// none.
+macro_rules! resting {
+    () => {
+        " FROM projects WHERE profile = $1 AND phase IN ('stopped', 'failed') \
+         AND NOT (phase = 'stopped' AND target = 'running')"
+    };
+}
+
+/// `$1` profile, `$2` how many.
+pub(super) const RESTING: &str =
+    concat!("SELECT ", columns!(), resting!(), " ORDER BY updated_at, uid LIMIT $2");
+
+/// `$1` profile.
+pub(super) const RESTING_COUNT: &str = concat!("SELECT COUNT(*)", resting!());
+
 /// `$1` uid, `$2` above which generation, `$3` how many.
 pub(super) const TRANSITIONS: &str = "SELECT generation, from_phase, move, to_phase, reason, \
      principal, at FROM transitions WHERE uid = $1 AND generation > $2 ORDER BY generation LIMIT $3";
@@ -200,11 +216,11 @@ macro_rules! each {
             projects_add: concat!(
                 "INSERT INTO projects (",
                 columns!(),
-                ") SELECT m.value ->> 0, m.value ->> 1, m.value ->> 2, m.value ->> 3, 1, \
+                ", profile) SELECT m.value ->> 0, m.value ->> 1, m.value ->> 2, m.value ->> 3, 1, \
                  m.value ->> 4, 'created', m.value ->> 5, m.value ->> 6, \
                  CAST(m.value ->> 7 AS BIGINT), CAST(m.value ->> 8 AS BIGINT), m.value ->> 11, NULL, \
                  CAST(m.value ->> 9 AS BIGINT), CAST(m.value ->> 9 AS BIGINT), \
-                 CAST(m.value ->> 9 AS BIGINT) FROM ",
+                 CAST(m.value ->> 9 AS BIGINT), m.value ->> 12 FROM ",
                 $each,
                 " WHERE true RETURNING ",
                 columns!()

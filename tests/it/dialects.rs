@@ -4,6 +4,8 @@
 mod bharatbuild;
 #[path = "dialects/builder.rs"]
 mod builder;
+#[path = "dialects/daiv.rs"]
+mod daiv;
 #[path = "dialects/node.rs"]
 mod node;
 #[path = "dialects/socket.rs"]

@@ -59,8 +59,8 @@ impl Work {
         spec: &SandboxSpec,
         made_with: &str,
     ) -> Answer<(Box<str>, Arc<Link>)> {
-        let (dir, owner) = (self.context.sandbox_dir(&row.sandbox), row.owner);
-        on_disk(move || dir.prepare(owner)).await?;
+        let (dir, mounted) = (self.context.sandbox_dir(&row.sandbox), spec.clone());
+        on_disk(move || dir.prepare(&mounted)).await?;
         let id = self.running_container(row, spec, made_with).await?;
         let Some(link) = timed("dial_home", self.wait_for_link(row)).await? else {
             return Err(Fault::Sandbox("it ended as soon as it was started".into()).into());

@@ -180,7 +180,7 @@ impl Work {
     async fn create(&self, row: &Project) -> Answer<Step> {
         let (dir, owner) = (self.context.sandbox_dir(&row.sandbox), row.owner);
         on_disk(move || {
-            dir.prepare(owner)?;
+            dir.make()?;
             crate::files::open_workspace(&dir, owner).map(|_| ()).map_err(std::io::Error::other)
         })
         .await?;

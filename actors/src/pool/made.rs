@@ -136,9 +136,9 @@ async fn reserve_owner(context: &Context, shape: &Shape) -> Answer<(u32, u32)> {
 async fn started(context: &Context, note: &Note) -> Answer<Warm> {
     let spec = note.shape.spec(context, &note.sandbox, note.owner)?;
     let (dir, owner) = (context.sandbox_dir(&note.sandbox), note.owner);
-    let root = dir.root().to_owned();
+    let (root, mounted) = (dir.root().to_owned(), spec.clone());
     on_disk(move || {
-        dir.prepare(owner)?;
+        dir.prepare(&mounted)?;
         open_workspace(&dir, owner).map(drop).map_err(io::Error::other)
     })
     .await?;

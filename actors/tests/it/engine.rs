@@ -247,3 +247,14 @@ async fn an_adapter_that_panics_disturbs_its_own_request_only() {
     let again = tree.operate("left", Operation::Start).await.expect("a start");
     assert_runs_once(&world, &again.project.sandbox);
 }
+
+#[tokio::test]
+async fn a_panic_of_the_adapter_does_not_end_the_watch_of_the_engine() {
+    let plan = FaultPlan::none().at(Op::Events, 1, When::Before, Trouble::Panic);
+    let world = World::with(plan);
+    let tree = world.spawn().await;
+    let view = tree.running("demo").await;
+    world.engine.reached(Op::Events, 2).await;
+    world.engine.behind(&view.project.sandbox, Mischief::IsPaused);
+    tree.wait_for("demo", Phase::Paused).await;
+}

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use sandtree_actors::{Operation, TreeSettings};
 use sandtree_model::durations::{Span, Timeout};
-use sandtree_model::profile::User;
+use sandtree_model::profile::{Expiry, User};
 use sandtree_model::{Limits, Network, Principal, Profile, ProjectKey};
 
 /// A deletion that takes the files along.
@@ -41,7 +41,7 @@ fn profile(user: User) -> Profile {
         max_lifetime: Timeout::Never,
         stop_grace: Span::from_secs(1),
         restarts_max: 3,
-        expiry: sandtree_model::profile::Expiry::Stop,
+        expiry: Expiry::Stop,
         stopped_retention: Timeout::Never,
         stopped_max: 0,
     }

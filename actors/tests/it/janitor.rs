@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use sandtree_actors::ports::SandboxSpec;
 use sandtree_model::durations::Timeout;
+use sandtree_model::profile::Expiry;
 use sandtree_testkit::until;
 
 use crate::world::*;
@@ -54,6 +55,69 @@ async fn a_project_that_lived_its_time_is_stopped_whatever_it_does() {
 }
 
 #[tokio::test]
+async fn a_project_whose_profile_says_so_is_deleted_when_its_time_is_over() {
+    let world = World::new().profile(|profile| {
+        profile.idle_timeout = Timeout::After(10 * MINUTE);
+        profile.expiry = Expiry::Delete;
+    });
+    let tree = world.spawn().await;
+    let container = tree.running("demo").await.project.container.clone().expect("a container").id;
+    world.clock.advance(10 * MINUTE);
+    tree.wait_until_gone("demo").await;
+    until("its container to be gone", async || !world.engine.has(&container)).await;
+}
+
+#[tokio::test]
+async fn a_project_that_rested_too_long_is_deleted_without_being_in_memory() {
+    let mut world =
+        World::new().profile(|profile| profile.stopped_retention = Timeout::After(60 * MINUTE));
+    world.settings.passivate_after = MINUTE;
+    let tree = world.spawn().await;
+    tree.stopped("old").await;
+    tree.running("up").await;
+    world.clock.advance(30 * MINUTE);
+    until("it to be let go", async || tree.tree.live_projects() == 1).await;
+    tree.stopped("young").await;
+    world.clock.advance(30 * MINUTE);
+    tree.wait_until_gone("old").await;
+    assert_eq!(tree.get("young").await.expect("it").project.phase, Phase::Stopped);
+    assert_eq!(tree.get("up").await.expect("it").project.phase, Phase::Running);
+}
+
+#[tokio::test]
+async fn a_project_that_is_used_while_it_rests_is_kept() {
+    let world =
+        World::new().profile(|profile| profile.stopped_retention = Timeout::After(60 * MINUTE));
+    let tree = world.spawn().await;
+    tree.stopped("used").await;
+    tree.stopped("unused").await;
+    let files = tree.call(|tree| async move { tree.files(&key("used")).await });
+    let held = files.await.map_err(|failure| failure.to_string()).expect("its files");
+    world.clock.advance(90 * MINUTE);
+    tree.wait_until_gone("unused").await;
+    assert_eq!(tree.get("used").await.expect("it").project.phase, Phase::Stopped);
+    drop(held);
+    world.clock.advance(60 * MINUTE);
+    tree.wait_until_gone("used").await;
+}
+
+#[tokio::test]
+async fn of_too_many_that_rest_those_that_rested_longest_go() {
+    let world = World::new().profile(|profile| profile.stopped_max = 2);
+    let tree = world.spawn().await;
+    for id in ["first", "second", "third", "fourth"] {
+        tree.stopped(id).await;
+        world.clock.advance(MINUTE);
+    }
+    tree.running("up").await;
+    tree.wait_until_gone("first").await;
+    tree.wait_until_gone("second").await;
+    for id in ["third", "fourth"] {
+        assert_eq!(tree.get(id).await.expect("it").project.phase, Phase::Stopped, "{id}");
+    }
+}
+
+#[tokio::test]
 async fn a_paused_project_is_left_alone() {
     let world = World::new().profile(|profile| profile.idle_timeout = Timeout::After(MINUTE));
     let tree = world.spawn().await;
@@ -99,6 +163,8 @@ fn spec(sandbox: &str) -> SandboxSpec {
         init: "/init".into(),
         home: "/home".into(),
         workspace: "/workspace".into(),
+        home_dir: "/home/sandbox".into(),
+        kept_home: None,
         files: std::collections::BTreeMap::new(),
     }
 }

@@ -52,6 +52,25 @@ pub struct Profile {
     pub stopped_max: u32,
 }
 
+/// The home directory of a profile that names none.
+pub const HOME_DIR: &str = "/home/sandbox";
+
+impl Profile {
+    /// The home directory of its user: `HOME` of its environment, if that can be one. It is
+    /// kept with the root file system, where that can be written, and temporary elsewhere.
+    #[must_use]
+    pub fn home_dir(&self) -> &str {
+        let is_plain = |c: char| c.is_ascii_alphanumeric() || "._-/".contains(c);
+        let home = self.env.get("HOME").map(|home| home.trim_end_matches('/'));
+        let is_good = |home: &&str| {
+            let below = home.strip_prefix("/home/").unwrap_or_default();
+            let is_name = !below.is_empty() && below.split('/').all(|part| !part.is_empty());
+            (is_name || *home == "/root") && home.chars().all(is_plain) && !home.contains("..")
+        };
+        home.filter(is_good).unwrap_or(HOME_DIR)
+    }
+}
+
 /// What becomes of a project whose time is over.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -165,6 +184,29 @@ mod tests {
         assert_eq!(User::try_from("65534:65534".to_owned()), Ok(nobody));
         for bad in ["root", "1000", "-1:0", "a:b", "1:2:3"] {
             assert!(User::try_from(bad.to_owned()).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_home_is_a_plain_place_below_home() {
+        let profile: Profile = serde_json::from_value(serde_json::json!({
+            "image": "i", "user": "own", "read_only_root": true, "capabilities": [],
+            "network": "none", "runtime": "", "env": {}, "shells": [],
+            "limits": {"memory_bytes": 1, "cpu_millis": 1, "pids": 1, "tmp_bytes": 1},
+            "idle_timeout": "never", "max_lifetime": "never", "stop_grace": "1s",
+            "restarts_max": 0, "expiry": "stop", "stopped_retention": "never", "stopped_max": 0,
+        }))
+        .unwrap();
+        let home = |home: &str| Profile {
+            env: BTreeMap::from([("HOME".into(), home.into())]),
+            ..profile.clone()
+        };
+        assert_eq!(profile.home_dir(), HOME_DIR);
+        for good in ["/home/daiv-sandbox", "/home/a/b", "/root"] {
+            assert_eq!(home(good).home_dir(), good);
+        }
+        for bad in ["", "/", "/home", "/home/", "/home//a", "/home/../etc", "/etc", "/home/a,b"] {
+            assert_eq!(home(bad).home_dir(), HOME_DIR, "{bad}");
         }
     }
 

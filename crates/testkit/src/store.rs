@@ -202,6 +202,12 @@ impl Rows {
         self.projects.values().filter(|row| row.phase != Phase::Deleted)
     }
 
+    fn resting(&self, profile: &str) -> impl Iterator<Item = &Project> {
+        let rests = |row: &&Project| matches!(row.phase, Phase::Stopped | Phase::Failed);
+        let mine = move |row: &&Project| row.is_at_rest() && *row.settings.profile == *profile;
+        self.alive().filter(rests).filter(mine)
+    }
+
     fn by_key(&self, key: &ProjectKey) -> Option<&Project> {
         self.alive().find(|row| row.key == *key)
     }
@@ -372,6 +378,17 @@ impl Store for MemoryStore {
         let above = |row: &&Project| after.is_none_or(|after| row.uid > *after);
         let unsettled = rows.projects.values().filter(|row| !row.is_at_rest()).filter(above);
         Ok(unsettled.take(limit as usize).cloned().collect())
+    }
+
+    async fn resting(&self, profile: &str, limit: u32) -> Result<Vec<Project>, StoreError> {
+        let mut resting: Vec<_> = self.lock().resting(profile).cloned().collect();
+        resting.sort_by(|a, b| (a.updated_at, &a.uid).cmp(&(b.updated_at, &b.uid)));
+        resting.truncate(limit as usize);
+        Ok(resting)
+    }
+
+    async fn resting_count(&self, profile: &str) -> Result<u64, StoreError> {
+        Ok(self.lock().resting(profile).count() as u64)
     }
 
     async fn owned(&self, sandboxes: &[SandboxUid]) -> Result<Vec<SandboxUid>, StoreError> {

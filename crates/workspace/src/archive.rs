@@ -4,9 +4,11 @@
 //! hostile as well, so its names, links and sizes are claims to be checked, and what it writes is
 //! confined like any other write.
 
+mod check;
 mod gauge;
 mod incoming;
 mod outgoing;
+mod packing;
 
 use std::fmt;
 use std::io;
@@ -16,6 +18,9 @@ use crate::entry::lossy;
 use crate::error::{Limit, WorkspaceError};
 use crate::path::BadPath;
 use crate::workspace::Existing;
+
+pub use check::check_archive;
+pub use incoming::uniform_mode;
 
 /// Most skipped names that a summary tells. All are counted.
 pub const SKIPPED_MAX: usize = 100;
@@ -39,12 +44,30 @@ pub struct ExtractOptions {
     pub format: Option<ArchiveFormat>,
     /// Bytes of content and number of members, skipped ones included.
     pub limits: Limits,
-    /// How many times larger the tar may be than its gzip. Archives of source code are at 3 to 20,
+    /// How many times larger the tar may be than it is compressed. Archives of source code are at 3 to 20,
     /// zeros at 1000.
     pub ratio_max: u32,
     /// What happens to files and links of the same name; one that is kept is told as skipped.
     /// Directories are merged.
     pub existing: Existing,
+    /// How members are taken.
+    pub manner: Manner,
+}
+
+/// How the members of an archive are taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Manner {
+    /// As they are. What cannot be taken is skipped.
+    AsIs,
+    /// As a tree that does not tell who packed it, and where, and when:
+    ///
+    /// - a name that is absolute or has a `..` ends the extraction;
+    /// - of two members of one name the first is taken;
+    /// - links stay inside of the directory that is extracted into, and lead through no other
+    ///   link;
+    /// - everybody can read what the owner can, the owner can write it, what one can execute all
+    ///   can, and it was last changed in 1970.
+    Uniform,
 }
 
 /// What went into an archive or came out of it.
@@ -135,6 +158,14 @@ pub enum ArchiveError {
         /// The ratio that is allowed.
         max: u32,
     },
+    /// A member's name leads out of the directory, and the archive is to have none like it.
+    #[error("member `{name}`: {why}")]
+    BadMember {
+        /// Its name, cut after 256 characters.
+        name: String,
+        /// The rule that it breaks.
+        why: BadPath,
+    },
     /// One member's names and attributes take more than `max` bytes.
     #[error("archive has a member with more than {max} bytes of attributes")]
     Header {
@@ -159,10 +190,15 @@ impl ArchiveSummary {
     fn skip(&mut self, name: &[u8], why: SkipReason) {
         self.skipped_total += 1;
         if self.skipped.len() < SKIPPED_MAX {
-            let name = lossy(name).0.chars().take(SKIPPED_NAME_CHARS_MAX).collect();
+            let name = cut(name);
             self.skipped.push(Skipped { name, why });
         }
     }
+}
+
+/// A name as far as it is told.
+fn cut(name: &[u8]) -> String {
+    lossy(name).0.chars().take(SKIPPED_NAME_CHARS_MAX).collect()
 }
 
 #[cfg(test)]

@@ -38,7 +38,8 @@ mod walk;
 mod workspace;
 
 pub use archive::{
-    ArchiveError, ArchiveFormat, ArchiveSummary, ExtractOptions, SKIPPED_MAX, SkipReason, Skipped,
+    ArchiveError, ArchiveFormat, ArchiveSummary, ExtractOptions, Manner, SKIPPED_MAX, SkipReason,
+    Skipped, check_archive, uniform_mode,
 };
 pub use changed::{Changed, ChangedBy, ChangedOptions, Mark};
 pub use copy::{Copied, Limits};

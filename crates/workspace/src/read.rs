@@ -50,6 +50,12 @@ impl Workspace {
         Ok(entry.with_target(&found, c""))
     }
 
+    /// Whether a directory is at `path`; a link is followed as long as it stays inside.
+    #[must_use]
+    pub fn is_directory(&self, path: &WorkspacePath) -> bool {
+        confine::open(&self.inner.root, path.as_str(), DIRECTORY, Links::Follow).is_ok()
+    }
+
     /// Opens a regular file to read it. Links are followed as long as they stay in the workspace.
     ///
     /// The file can shrink or grow while it is read: `size` is a promise of nobody.

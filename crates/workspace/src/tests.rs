@@ -17,7 +17,7 @@ use rustix::process::{getegid, geteuid};
 use tempfile::TempDir;
 
 use crate::{
-    Entry, Existing, ExtractOptions, Limits, Owner, Parents, Precondition, Workspace,
+    Entry, Existing, ExtractOptions, Limits, Manner, Owner, Parents, Precondition, Workspace,
     WorkspaceError, WorkspacePath,
 };
 
@@ -26,8 +26,13 @@ pub(crate) const SECRET: &[u8] = b"SECRET: outside of the workspace";
 
 pub(crate) const LIMITS: Limits = Limits { bytes_max: 1 << 24, entries_max: 10_000 };
 
-pub(crate) const EXTRACT: ExtractOptions =
-    ExtractOptions { format: None, limits: LIMITS, ratio_max: 200, existing: Existing::Replace };
+pub(crate) const EXTRACT: ExtractOptions = ExtractOptions {
+    format: None,
+    limits: LIMITS,
+    ratio_max: 200,
+    existing: Existing::Replace,
+    manner: Manner::AsIs,
+};
 
 /// A workspace beside its staging directory and a directory that is none of its business.
 pub(crate) struct Fixture {

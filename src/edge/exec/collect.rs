@@ -91,6 +91,18 @@ impl Collected {
         self.timed_out
     }
 
+    /// Whether something of the output was left out.
+    #[must_use]
+    pub fn is_truncated(&self) -> bool {
+        self.stdout.cut || self.stderr.cut
+    }
+
+    /// Standard output, byte for byte.
+    #[must_use]
+    pub fn into_stdout(self) -> Vec<u8> {
+        self.stdout.bytes
+    }
+
     /// Standard output and standard error as text, with U+FFFD for what is not UTF-8.
     #[must_use]
     pub fn into_texts(self) -> (String, String) {

@@ -131,7 +131,7 @@ async fn what_is_no_file_says_so() {
     assert_eq!(other.status, 404);
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn a_link_out_of_the_workspace_leads_nowhere() {
     let edge = edge().await;
     let archive = tar_with_link("out", "/etc/passwd");
@@ -232,7 +232,8 @@ async fn a_batch_is_one_request() {
     assert_eq!((wrong.status, wrong.problem().as_str()), (400, "invalid-field"));
 }
 
-#[tokio::test]
+// As the next one.
+#[tokio::test(flavor = "multi_thread")]
 async fn an_archive_goes_out_and_comes_in_again() {
     let edge = edge().await;
     let large = "0123456789abcdef".repeat(50_000);
@@ -272,7 +273,8 @@ async fn upload(edge: &Edge, path: &str, media_type: &str, bytes: Vec<u8>) -> An
     Answer { status: parts.status.as_u16(), headers: parts.headers, body }
 }
 
-#[tokio::test]
+// An archive is unpacked while it comes, which takes a thread beside the one that sends.
+#[tokio::test(flavor = "multi_thread")]
 async fn an_archive_that_unpacks_to_too_much_is_refused() {
     let edge = edge().await;
     let mut tar = Vec::new();

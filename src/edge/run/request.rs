@@ -224,7 +224,8 @@ fn choose_sandbox(create: &mut CreateRequest, language: &Language) {
     create.profile.get_or_insert_with(|| language.profile.clone());
 }
 
-fn source(
+/// The file of a source.
+pub(in crate::edge) fn source(
     language: &Language,
     text: String,
     dir: Option<&WorkspacePath>,
@@ -237,7 +238,11 @@ fn source(
     Ok(NewFile { path, content: text.into_bytes(), mode: None })
 }
 
-fn code_commands(language: &Language, dependencies: &[String]) -> Result<Vec<Todo>, Problem> {
+/// What runs a source: first what installs its dependencies, if there are any.
+pub(in crate::edge) fn code_commands(
+    language: &Language,
+    dependencies: &[String],
+) -> Result<Vec<Todo>, Problem> {
     let wrong = |problem: String| Err(Problem::field("code.dependencies", problem));
     let is_name = |name: &String| {
         !name.is_empty()

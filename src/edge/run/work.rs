@@ -9,7 +9,7 @@ use sandtree_model::{Fault, Principal};
 use sandtree_wire::ExecSpec;
 use sandtree_workspace::{
     ArchiveError, ArchiveFormat, ArchiveSummary, ChangedBy, ChangedOptions, Existing,
-    ExtractOptions, Glob, Limits, Mark, Parents, Precondition, SearchError, Workspace,
+    ExtractOptions, Glob, Limits, Manner, Mark, Parents, Precondition, SearchError, Workspace,
     WorkspaceError, WorkspacePath,
 };
 use serde::Serialize;
@@ -224,6 +224,7 @@ fn put(
             limits: ARCHIVE_LIMITS,
             ratio_max: RATIO_MAX,
             existing: Existing::Replace,
+            manner: Manner::AsIs,
         };
         workspace.archive_in(Cursor::new(bytes), &WorkspacePath::root(), &options)
     };

@@ -21,8 +21,6 @@ use super::images::Image;
 pub const INSTANCE_LABEL: &str = "sandtree.instance";
 /// The label that names the sandbox whose container it is.
 pub const SANDBOX_LABEL: &str = "sandtree.sandbox";
-/// The home directory of a sandbox's user: a bounded temporary file system.
-pub const HOME_DIR: &str = "/home/sandbox";
 /// Most directories that an image may declare as volumes.
 const VOLUMES_MAX: usize = 16;
 
@@ -126,6 +124,9 @@ fn mounts(spec: &SandboxSpec) -> Result<Vec<Mount>, EngineError> {
         bind(&spec.home, sandtree_wire::HOME, true)?,
         bind(&spec.workspace, sandtree_wire::WORKSPACE, false)?,
     ];
+    if let Some(home) = &spec.kept_home {
+        mounts.push(bind(home, &spec.home_dir, false)?);
+    }
     for (target, source) in &spec.files {
         mounts.push(bind(source, target, true)?);
     }
@@ -162,8 +163,10 @@ fn tmpfs(spec: &SandboxSpec, volumes: &[Box<str>]) -> Result<HashMap<String, Str
     let mut tmpfs = HashMap::from([
         ("/tmp".to_owned(), format!("{base},exec,mode=1777")),
         ("/run".to_owned(), format!("{base},noexec,mode=755,uid={uid},gid={gid}")),
-        (HOME_DIR.to_owned(), own.clone()),
     ]);
+    if spec.kept_home.is_none() {
+        tmpfs.insert(spec.home_dir.to_string(), own.clone());
+    }
     if volumes.len() > VOLUMES_MAX {
         let why = format!("the image declares more than {VOLUMES_MAX} volumes");
         return Err(EngineError::Refused(why.into()));
@@ -178,7 +181,7 @@ fn tmpfs(spec: &SandboxSpec, volumes: &[Box<str>]) -> Result<HashMap<String, Str
 
 fn is_mounted(spec: &SandboxSpec, path: &str) -> bool {
     let ours = [sandtree_wire::INIT, sandtree_wire::HOME, sandtree_wire::WORKSPACE];
-    ours.contains(&path) || spec.files.contains_key(path)
+    ours.contains(&path) || spec.files.contains_key(path) || *spec.home_dir == *path
 }
 
 fn ulimit(name: &str, most: u32) -> ResourcesUlimits {

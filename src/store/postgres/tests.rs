@@ -213,7 +213,7 @@ async fn many_projects_are_found_by_index() {
     server.sql(
         "INSERT INTO projects SELECT 'p' || lpad(i::text, 19, '0'), tenant, 'p-' || i, phase, 1, \
          target, '', settings, 's' || lpad(i::text, 19, '0'), 1000000 + i, 1000000 + i, NULL, NULL, \
-         1, 1, 1, 0 FROM generate_series(1, 20000) AS i CROSS JOIN projects",
+         1, 1, 1, 0, profile FROM generate_series(1, 20000) AS i CROSS JOIN projects",
     );
     server.sql("ANALYZE projects");
     let expected = [

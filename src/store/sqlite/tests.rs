@@ -145,7 +145,7 @@ async fn a_hundred_thousand_projects_are_found_by_index() {
     fill(&store, 0..1).await;
     let copies = "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 99999) \
         INSERT INTO projects SELECT printf('p%019d', i), tenant, printf('p-%d', i), phase, 1, target, \
-        '', settings, printf('s%019d', i), 1000000 + i, 1000000 + i, NULL, NULL, 1, 1, 1, 0 \
+        '', settings, printf('s%019d', i), 1000000 + i, 1000000 + i, NULL, NULL, 1, 1, 1, 0, profile \
         FROM n CROSS JOIN projects WHERE uid LIKE '%00'";
     let copied = sqlx::query(copies).execute(&store.database.writer).await.unwrap();
     assert_eq!(copied.rows_affected(), 99_999);
@@ -158,6 +158,8 @@ async fn a_hundred_thousand_projects_are_found_by_index() {
         (sql::LIST_BY_LABEL, "(tenant=? AND name=? AND value=? AND id>?)"),
         (sql::LIST_BY_LABEL_AND_PHASE, "(tenant=? AND name=? AND value=? AND id>?)"),
         (sql::UNSETTLED, "projects_unsettled ((tenant,id)>(?,?))"),
+        (sql::RESTING, "projects_resting (profile=?)"),
+        (sql::RESTING_COUNT, "projects_resting (profile=?)"),
         (sql::SQLITE.owned, "projects_by_sandbox (sandbox=?)"),
         (sql::TRANSITIONS, "(uid=? AND generation>?)"),
         (sql::OWNER_IN_USE, "projects_by_owner (owner_uid=?)"),

@@ -72,6 +72,8 @@ fn spec(home: &Path) -> SandboxSpec {
         limits: Limits { memory_bytes: 1, cpu_millis: 1, pids: 1, tmp_bytes: 1 },
         init: "/init".into(),
         home: home.to_owned(),
+        home_dir: "/home/sandbox".into(),
+        kept_home: None,
         workspace: home.to_owned(),
         files: BTreeMap::new(),
     }

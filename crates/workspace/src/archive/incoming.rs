@@ -1,24 +1,24 @@
 //! From an archive into the workspace.
 
+use std::collections::HashSet;
 use std::ffi::CString;
-use std::io::{self, Cursor, Read, Write};
+use std::hash::{BuildHasher as _, RandomState};
+use std::io::{self, Read, Write};
 use std::os::fd::OwnedFd;
 
-use flate2::read::MultiGzDecoder;
 use rustix::fs::{Timespec, Timestamps, UTIME_OMIT, futimens, symlinkat};
+use rustix::io::Errno;
 use tar::{Archive, Entry, EntryType};
 
-use super::gauge::{Gauge, Packed, Unpacked};
-use super::{ArchiveError, ArchiveFormat, ArchiveSummary, ExtractOptions, SkipReason};
-use crate::confine::{Place, component};
-use crate::copy::Limits;
-use crate::entry::Kind;
-use crate::error::{Limit, WorkspaceError};
-use crate::path::{PATH_BYTES_MAX, WorkspacePath};
+use super::gauge::{Gauge, Unpacked};
+use super::packing::unpacked;
+use super::{ArchiveError, ArchiveSummary, ExtractOptions, Manner, SkipReason, check};
+use crate::confine::{self, DIRECTORY, Links, Place, component};
+use crate::entry::{Kind, MODE_BITS};
+use crate::error::WorkspaceError;
+use crate::path::{COMPONENTS_MAX, PATH_BYTES_MAX, WorkspacePath};
 use crate::staging::{Leftover, Staged};
 use crate::workspace::{DIRECTORY_MODE_MIN, Existing, Parents, Workspace};
-
-const GZIP_MAGIC: [u8; 2] = [0x1f, 0x8b];
 
 /// Latest time that a member can set: the year 9999.
 const MTIME_MAX: u64 = 253_402_300_799;
@@ -51,39 +51,19 @@ impl Workspace {
             into,
             options,
             gauge: &gauge,
+            seen: HashSet::new(),
+            hasher: RandomState::new(),
             summary: ArchiveSummary::default(),
         };
         let reader =
             unpacked(from, options.format, &gauge).map_err(|error| gauge.explain(error))?;
         let mut archive = Archive::new(Unpacked { reader, gauge: &gauge });
-        unpacker.members(&mut archive)?;
-        // What follows the end mark counts for nothing, but only after it gzip tells whether all
-        // was right.
-        gauge.content();
-        io::copy(&mut archive.into_inner(), &mut io::sink())
-            .map_err(|error| gauge.explain(error))?;
+        check::members(&mut archive, options, &gauge, |member| unpacker.take(member))?;
+        check::finish(archive, &gauge)?;
         let summary = unpacker.summary;
         self.settle_all()?;
         Ok(summary)
     }
-}
-
-/// The plain tar in what the client sends.
-fn unpacked<'a>(
-    from: impl Read + 'a,
-    format: Option<ArchiveFormat>,
-    gauge: &'a Gauge,
-) -> io::Result<Box<dyn Read + 'a>> {
-    let mut from = Packed { reader: from, gauge };
-    let mut magic = Vec::with_capacity(GZIP_MAGIC.len());
-    from.by_ref().take(GZIP_MAGIC.len() as u64).read_to_end(&mut magic)?;
-    let told = if magic == GZIP_MAGIC { ArchiveFormat::TarGz } else { ArchiveFormat::Tar };
-    let from = Cursor::new(magic).chain(from);
-    Ok(match format.unwrap_or(told) {
-        ArchiveFormat::Tar => Box::new(from),
-        // Parallel compressors write many gzip streams one after the other.
-        ArchiveFormat::TarGz => Box::new(MultiGzDecoder::new(from)),
-    })
 }
 
 struct Unpacker<'a> {
@@ -93,6 +73,9 @@ struct Unpacker<'a> {
     into: &'a WorkspacePath,
     options: &'a ExtractOptions,
     gauge: &'a Gauge,
+    /// Hashes of the names that were taken, where only the first of a name is.
+    seen: HashSet<u64>,
+    hasher: RandomState,
     summary: ArchiveSummary,
 }
 
@@ -103,32 +86,10 @@ enum Outcome {
 }
 
 impl Unpacker<'_> {
-    fn members<R: Read>(&mut self, archive: &mut Archive<R>) -> Result<(), ArchiveError> {
-        let mut left = self.options.limits;
-        let mut members = archive.entries().map_err(|error| self.gauge.explain(error))?;
-        loop {
-            self.gauge.header();
-            let Some(member) = members.next() else { break };
-            let mut member = member.map_err(|error| self.gauge.explain(error))?;
-            self.gauge.content();
-            self.spend(&mut left, member.size())?;
-            if let Outcome::Skip(why) = self.member(&mut member)? {
-                self.summary.skip(&member.path_bytes(), why);
-            }
-            // Here, because what the next call has to skip would count as its header.
-            io::copy(&mut member, &mut io::sink()).map_err(|error| self.gauge.explain(error))?;
+    fn take<R: Read>(&mut self, member: &mut Entry<'_, R>) -> Result<(), ArchiveError> {
+        if let Outcome::Skip(why) = self.member(member)? {
+            self.summary.skip(&member.path_bytes(), why);
         }
-        Ok(())
-    }
-
-    /// Counts a member, before it is known whether it is taken: holes in a sparse file cost work
-    /// even where it is skipped.
-    fn spend(&self, left: &mut Limits, bytes: u64) -> Result<(), ArchiveError> {
-        let Limits { bytes_max, entries_max } = self.options.limits;
-        let over = |what, max| ArchiveError::OverLimit { what, max };
-        left.entries_max =
-            left.entries_max.checked_sub(1).ok_or(over(Limit::Entries, entries_max as u64))?;
-        left.bytes_max = left.bytes_max.checked_sub(bytes).ok_or(over(Limit::Bytes, bytes_max))?;
         Ok(())
     }
 
@@ -144,6 +105,9 @@ impl Unpacker<'_> {
             Ok(path) => path,
             Err(why) => return Ok(Outcome::Skip(SkipReason::BadName(why))),
         };
+        if self.is_repeated(&path, kind) {
+            return Ok(Outcome::Skip(SkipReason::Exists));
+        }
         let is_directory = kind.is_dir() || (kind.is_file() && bytes.ends_with(b"/"));
         let outcome = if is_directory {
             self.directory(member, &path)
@@ -161,6 +125,20 @@ impl Unpacker<'_> {
         }
     }
 
+    /// Whether a member of this name was there already, and is to stay. Directories are merged.
+    fn is_repeated(&mut self, path: &WorkspacePath, kind: EntryType) -> bool {
+        let is_only_once = self.options.manner == Manner::Uniform && !kind.is_dir();
+        is_only_once && !self.seen.insert(self.hasher.hash_one(path))
+    }
+
+    fn mode<R: Read>(&self, member: &Entry<'_, R>) -> Result<u32, ArchiveError> {
+        let mode = member.header().mode().map_err(ArchiveError::Unreadable)?;
+        Ok(match self.options.manner {
+            Manner::AsIs => mode,
+            Manner::Uniform => uniform_mode(mode),
+        })
+    }
+
     fn directory<R: Read>(
         &mut self,
         member: &Entry<'_, R>,
@@ -170,7 +148,10 @@ impl Unpacker<'_> {
             return Ok(Outcome::Done);
         }
         let place = self.place(path)?;
-        let mode = member.header().mode().map_err(ArchiveError::Unreadable)? | DIRECTORY_MODE_MIN;
+        let mode = match self.options.manner {
+            Manner::AsIs => self.mode(member)? | DIRECTORY_MODE_MIN,
+            Manner::Uniform => uniform_mode(self.mode(member)? | DIRECTORY_MODE_MIN),
+        };
         match self.workspace.make_directory(&place.dir, &place.name, mode) {
             Ok(_) => self.summary.directories += 1,
             // Merged, if it is a directory.
@@ -196,10 +177,14 @@ impl Unpacker<'_> {
             return Ok(Outcome::Skip(SkipReason::Exists));
         }
         let size = member.size();
-        let mode = member.header().mode().map_err(ArchiveError::Unreadable)?;
+        let mode = self.mode(member)?;
         let mut staged = self.workspace.stage(size)?.with_mode(mode);
         self.fill(member, &mut staged)?;
-        set_modified(&staged, member.header().mtime().unwrap_or(0))?;
+        let modified = match self.options.manner {
+            Manner::AsIs => member.header().mtime().unwrap_or(0),
+            Manner::Uniform => 0,
+        };
+        set_modified(&staged, modified)?;
         self.workspace.put(staged, &place, self.options.existing)?;
         self.summary.files += 1;
         self.summary.bytes += size;
@@ -234,10 +219,9 @@ impl Unpacker<'_> {
         member: &Entry<'_, R>,
         path: &WorkspacePath,
     ) -> Result<Outcome, ArchiveError> {
-        let full = self.into.join(path).map_err(WorkspaceError::from)?;
         let target = member.link_name_bytes().unwrap_or_default();
         let target = match CString::new(target.into_owned()) {
-            Ok(target) if stays_inside(&full, target.to_bytes()) => target,
+            Ok(target) if self.may_point(path, target.to_bytes())? => target,
             _ => return Ok(Outcome::Skip(SkipReason::LinkLeaves)),
         };
         let place = self.place(path)?;
@@ -251,6 +235,45 @@ impl Unpacker<'_> {
         leftover.put(&place.dir, &place.name, self.options.existing)?;
         self.summary.links += 1;
         Ok(Outcome::Done)
+    }
+
+    fn may_point(&self, link: &WorkspacePath, target: &[u8]) -> Result<bool, WorkspaceError> {
+        match self.options.manner {
+            Manner::AsIs => Ok(stays_inside(&self.into.join(link)?, target)),
+            Manner::Uniform if stays_inside(link, target) => {
+                self.leads_through_no_link(link, target)
+            }
+            Manner::Uniform => Ok(false),
+        }
+    }
+
+    /// Whether no directory on the way to a link's target is a link itself.
+    fn leads_through_no_link(
+        &self,
+        link: &WorkspacePath,
+        target: &[u8],
+    ) -> Result<bool, WorkspaceError> {
+        let Ok(target) = std::str::from_utf8(target) else { return Ok(false) };
+        let mut here: Vec<&str> = link.components().collect();
+        here.pop();
+        let steps: Vec<&str> =
+            target.split('/').filter(|step| !matches!(*step, "" | ".")).collect();
+        if steps.len() > COMPONENTS_MAX {
+            return Ok(false);
+        }
+        let Some((_, ways)) = steps.split_last() else { return Ok(true) };
+        for step in ways {
+            if *step == ".." {
+                here.pop();
+                continue;
+            }
+            here.push(step);
+            let way = confine::open(&self.base, &here.join("/"), DIRECTORY, Links::Refuse);
+            if matches!(way, Err(Errno::LOOP)) {
+                return Ok(false);
+            }
+        }
+        Ok(true)
     }
 
     /// Where a member goes. Its parents are made where they are missing, and never reached through
@@ -275,6 +298,17 @@ impl Unpacker<'_> {
 
 fn is_content(kind: EntryType) -> bool {
     kind.is_file() || kind.is_contiguous() || kind.is_gnu_sparse()
+}
+
+/// The permission bits of a file whatever its maker's were: everybody can read it and its owner
+/// can write it, what one can execute all can, and no bit is special.
+#[must_use]
+pub fn uniform_mode(mode: u32) -> u32 {
+    const READ: u32 = 0o444;
+    const OWNER_WRITES: u32 = 0o200;
+    const EXECUTE: u32 = 0o111;
+    let execute = if mode & EXECUTE == 0 { 0 } else { EXECUTE };
+    (mode | READ | OWNER_WRITES | execute) & MODE_BITS
 }
 
 /// What the state of the workspace does to one member, without being a reason to end the

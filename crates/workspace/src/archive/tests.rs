@@ -1,6 +1,7 @@
 //! Archives as honest programs make them.
 
 mod hostile;
+mod uniform;
 
 use std::fs;
 use std::io::{self, Read, Write};

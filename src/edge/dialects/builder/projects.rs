@@ -4,7 +4,7 @@ use sandtree_actors::ports::Filter;
 use sandtree_actors::{CreateRequest, Operation, View};
 use sandtree_model::project::Texts;
 use sandtree_model::{Principal, ProjectId, ProjectKey};
-use sandtree_workspace::{Existing, ExtractOptions, Limits, WorkspacePath};
+use sandtree_workspace::{Existing, ExtractOptions, Limits, Manner, WorkspacePath};
 use serde::Deserialize;
 use serde_json::json;
 use warp::http::StatusCode;
@@ -111,8 +111,13 @@ async fn fill(call: &Call, key: &ProjectKey, content: Content) -> Result<(), Pro
     match content {
         Content::Archive(bytes) => {
             let existing = Existing::Replace;
-            let options =
-                ExtractOptions { format: None, limits: LIMITS, ratio_max: RATIO_MAX, existing };
+            let options = ExtractOptions {
+                format: None,
+                limits: LIMITS,
+                ratio_max: RATIO_MAX,
+                existing,
+                manner: Manner::AsIs,
+            };
             let unpacked = open.write(move |workspace| {
                 let root = WorkspacePath::root();
                 (Ok(workspace.archive_in(std::io::Cursor::new(bytes), &root, &options)), Vec::new())

@@ -76,6 +76,8 @@ impl Bench {
             init: probe().to_owned(),
             home,
             workspace,
+            home_dir: "/home/sandbox".into(),
+            kept_home: None,
             files: BTreeMap::from([("/etc/motd".into(), dir.join("motd"))]),
         }
     }

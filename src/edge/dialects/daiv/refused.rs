@@ -1,0 +1,124 @@
+//! What a client is told when it does not get what it asked for: `{"detail": ...}`, where the
+//! detail is a list for a body that cannot be read and a sentence for everything else.
+
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
+use sandtree_actors::WriteError;
+use sandtree_model::Failure;
+use serde_json::{Value, json};
+use warp::http::StatusCode;
+
+use super::validate::Wrong;
+use crate::edge::auth::KEY_UNKNOWN;
+use crate::edge::context::Call;
+use crate::edge::errors::{Problem, kinds};
+use crate::edge::files;
+use crate::edge::reply::{self, Answered, Response};
+
+/// Why a request is not answered as it would like to be.
+#[derive(Debug)]
+pub(super) enum Refused {
+    /// The body cannot be read: 422 with all that is wrong.
+    Invalid(Vec<Wrong>),
+    /// This dialect has its own words and status for it.
+    Said(StatusCode, String),
+    /// Anything else.
+    Problem(Problem),
+}
+
+impl Refused {
+    /// Its own words.
+    pub(super) fn said(status: StatusCode, words: impl Into<String>) -> Self {
+        Refused::Said(status, words.into())
+    }
+}
+
+impl From<Problem> for Refused {
+    fn from(problem: Problem) -> Self {
+        Refused::Problem(problem)
+    }
+}
+
+impl From<Failure> for Refused {
+    fn from(failure: Failure) -> Self {
+        Refused::Problem(failure.into())
+    }
+}
+
+impl From<WriteError> for Refused {
+    fn from(error: WriteError) -> Self {
+        Refused::Problem(files::write_problem(error))
+    }
+}
+
+/// A handler of this dialect as one of the route table.
+pub(super) fn told<H, F>(
+    handler: H,
+) -> impl Fn(Call) -> BoxFuture<'static, Answered> + Send + Sync + 'static
+where
+    H: Fn(Call) -> F + Send + Sync + 'static,
+    F: Future<Output = Result<Response, Refused>> + Send + 'static,
+{
+    move |call| {
+        let answer = handler(call);
+        async move {
+            match answer.await {
+                Ok(response) => Ok(response),
+                Err(Refused::Problem(problem)) => Err(problem),
+                Err(Refused::Said(status, words)) => Ok(detail(status, &words.into())),
+                Err(Refused::Invalid(wrongs)) => {
+                    Ok(detail(StatusCode::UNPROCESSABLE_ENTITY, &json!(wrongs)))
+                }
+            }
+        }
+        .boxed()
+    }
+}
+
+/// A problem of the core in the words of this dialect. The gate's come here too, and those of
+/// paths that are not served.
+pub(super) fn problem(problem: &Problem) -> Response {
+    let kind = problem.kind();
+    let status = StatusCode::from_u16(kind.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    let (status, words) = match kind {
+        kinds::UNAUTHORIZED if problem.detail() == KEY_UNKNOWN => {
+            (StatusCode::FORBIDDEN, "Invalid API Key")
+        }
+        kinds::UNAUTHORIZED => (StatusCode::FORBIDDEN, "API Key header is missing"),
+        kinds::UNKNOWN_ROUTE => (StatusCode::NOT_FOUND, "Not Found"),
+        kinds::METHOD_NOT_ALLOWED => (StatusCode::METHOD_NOT_ALLOWED, "Method Not Allowed"),
+        // Its clients try again after a 500 and never after a 422, which is a body's.
+        kinds::IMAGE => (StatusCode::INTERNAL_SERVER_ERROR, problem.detail()),
+        kinds::INVALID_FIELD => return invalid_field(problem),
+        _ => (status, problem.detail()),
+    };
+    detail(status, &words.into())
+}
+
+/// A field that reads well and that the core does not take, as a validator of the body would
+/// say it.
+fn invalid_field(problem: &Problem) -> Response {
+    let document = problem.document();
+    let field = document["field"].as_str().unwrap_or_default();
+    let words = problem.detail().strip_prefix(field).unwrap_or(problem.detail());
+    let words = words.trim_start_matches([':', ' ']);
+    let wrong = Wrong::of_core(name_of(field), words);
+    detail(StatusCode::UNPROCESSABLE_ENTITY, &json!([wrong]))
+}
+
+/// What a field of the core is called here.
+fn name_of(field: &str) -> &str {
+    match field {
+        "image" => "base_image",
+        "code.dependencies" => "dependencies",
+        "code.language" => "language",
+        "limits.memory_bytes" => "memory_bytes",
+        "limits.cpu_millis" => "cpus",
+        _ if field == "env" || field.starts_with("env.") => "environment",
+        _ => field,
+    }
+}
+
+fn detail(status: StatusCode, detail: &Value) -> Response {
+    reply::json(status, &json!({ "detail": detail }))
+}
