@@ -28,6 +28,7 @@ run: images ## Set everything up, build and start the server (DATA_DIR=./data, A
 	@SANDTREE_SERVER__DATA_DIR='$(DATA_DIR)' exec scripts/run target/release/sandtree $(ARGS)
 
 test: images ## Set everything up and run all tests
+	@scripts/ensure-browser
 	@if cargo nextest --version >/dev/null 2>&1; then set -x; cargo nextest run --workspace $(LOCKED); \
 	else set -x; cargo test --workspace --lib --bins --tests $(LOCKED); fi
 	cargo test --workspace --doc $(LOCKED)

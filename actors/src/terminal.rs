@@ -37,6 +37,7 @@ use crate::live::Live;
 use crate::screen::{Saving, Screen};
 use crate::tasks::AbortOnDrop;
 use crate::view::{Cursor, TerminalView};
+use viewer::FIRST_SIZE;
 pub use viewer::{TerminalInput, TerminalItem, ViewRequest, Viewer};
 
 /// Input that the shell has not taken yet, in pieces.
@@ -150,10 +151,7 @@ impl Shared {
     pub(crate) fn show(&self, size: Option<Size>) {
         let viewers = self.viewers.load(Ordering::Relaxed);
         self.live.terminal.send_modify(|view| {
-            let before = view.map_or(Size { cols: 80, rows: 24 }, |view| Size {
-                cols: view.cols,
-                rows: view.rows,
-            });
+            let before = view.map_or(FIRST_SIZE, |view| Size { cols: view.cols, rows: view.rows });
             let Size { cols, rows } = size.unwrap_or(before);
             *view = Some(TerminalView { epoch: self.epoch, pid: self.pid, cols, rows, viewers });
         });
@@ -245,7 +243,7 @@ impl State {
             argv_choices: shells.collect(),
             cwd: None,
             env: BTreeMap::from([("TERM".to_owned(), "xterm-256color".to_owned())]),
-            size: request.size(),
+            size: request.first_size(),
             ring_bytes: self.context.settings.terminal_ring_bytes as u64,
             block_when_full: false,
         })
@@ -255,7 +253,7 @@ impl State {
         let waiting = std::mem::take(&mut self.waiting);
         match outcome {
             Ok(job) => {
-                let size = waiting.first().map(|(request, _)| request.size());
+                let size = waiting.first().map(|(request, _)| request.first_size());
                 self.adopt(&job, size);
                 self.live.tell(Event::TerminalOpened { pid: job.pid, epoch: job.epoch });
                 for (request, reply) in waiting {
@@ -277,7 +275,7 @@ impl State {
         let oldest = Cursor { epoch: job.epoch, offset: job.kept_from };
         let fanout = Arc::new(Fanout::new(self.context.settings.terminal_ring_bytes, oldest));
         let path = self.context.sandbox_dir(&self.live.row().sandbox).screen();
-        let size = size.unwrap_or(Size { cols: 80, rows: 24 });
+        let size = size.unwrap_or(FIRST_SIZE);
         let screen = saved_screen(&path, oldest).unwrap_or_else(|| Screen::new(oldest, size));
         let size = screen.size();
         let saving = Saving { path, every: SCREEN_SAVED_EVERY };

@@ -123,7 +123,7 @@ fn counting() -> ProcessSpec {
 }
 
 fn view() -> ViewRequest {
-    ViewRequest { cols: 80, rows: 24, after: None, leave_grace: None }
+    ViewRequest { cols: Some(80), rows: Some(24), after: None, leave_grace: None }
 }
 
 async fn make_directory(tree: Tree, name: &'static str) {

@@ -87,8 +87,8 @@ pub async fn close(call: Call) -> Answered {
 fn view_request(query: &Query) -> Result<ViewRequest, Problem> {
     let after = query.after.as_deref().map(str::parse::<Cursor>).transpose();
     Ok(ViewRequest {
-        cols: size("cols", query.cols.unwrap_or(80))?,
-        rows: size("rows", query.rows.unwrap_or(24))?,
+        cols: query.cols.map(|cols| size("cols", cols)).transpose()?,
+        rows: query.rows.map(|rows| size("rows", rows)).transpose()?,
         after: after.map_err(|problem| Problem::field("after", problem))?,
         leave_grace: None,
     })
@@ -145,7 +145,7 @@ mod tests {
             view_request(&Query { cols, rows, after: after.map(str::to_owned) })
         };
         let request_default = request(None, None, Some("3:17")).unwrap();
-        assert_eq!((request_default.cols, request_default.rows), (80, 24));
+        assert_eq!((request_default.cols, request_default.rows), (None, None));
         assert_eq!(request_default.after, Some(Cursor { epoch: 3, offset: 17 }));
         for (bad, field) in [
             (request(Some(1), None, None), "cols"),

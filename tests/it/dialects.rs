@@ -6,7 +6,11 @@ mod bharatbuild;
 mod builder;
 #[path = "dialects/daiv.rs"]
 mod daiv;
+#[path = "dialects/node.rs"]
+mod node;
 #[path = "dialects/socket.rs"]
 mod socket;
 #[path = "dialects/terminal_server.rs"]
 mod terminal_server;
+#[path = "dialects/xterm.rs"]
+mod xterm;

@@ -17,14 +17,17 @@ use crate::view::Cursor;
 /// Sizes of a terminal, in characters each way.
 const SIDE_MIN: u16 = 2;
 const SIDE_MAX: u16 = 500;
+/// The size of a terminal for which nobody has asked for one.
+pub(super) const FIRST_SIZE: Size = Size { cols: 80, rows: 24 };
 
 /// How a viewer wants to look at the terminal.
 #[derive(Debug, Clone, Copy)]
 pub struct ViewRequest {
-    /// Characters in a line, 2 to 500; applied to the shell.
-    pub cols: u16,
-    /// Lines, 2 to 500.
-    pub rows: u16,
+    /// Characters in a line, 2 to 500; applied to the shell. Absent: as it is, and 80
+    /// for a new one.
+    pub cols: Option<u16>,
+    /// Lines, 2 to 500. Absent: as it is, and 24 for a new one.
+    pub rows: Option<u16>,
     /// Continue after this byte; absent: the current screen first.
     pub after: Option<Cursor>,
     /// The shell ends when so long after the last viewer left nobody has come; absent:
@@ -35,17 +38,30 @@ pub struct ViewRequest {
 impl ViewRequest {
     /// With both sides brought into their range.
     pub(crate) fn clamped(self) -> Self {
-        let Size { cols, rows } = clamp(self.cols, self.rows);
-        Self { cols, rows, ..self }
+        Self { cols: self.cols.map(side), rows: self.rows.map(side), ..self }
     }
 
-    pub(crate) fn size(&self) -> Size {
-        Size { cols: self.cols, rows: self.rows }
+    /// The size of a shell that is started for this viewer.
+    pub(crate) fn first_size(&self) -> Size {
+        self.resizes(FIRST_SIZE).unwrap_or(FIRST_SIZE)
+    }
+
+    /// The size that it wants of a terminal of this size. `None`: it has no wish, and
+    /// those who look already keep what they see.
+    fn resizes(&self, now: Size) -> Option<Size> {
+        (self.cols, self.rows).ne(&(None, None)).then(|| Size {
+            cols: self.cols.unwrap_or(now.cols),
+            rows: self.rows.unwrap_or(now.rows),
+        })
     }
 }
 
 fn clamp(cols: u16, rows: u16) -> Size {
-    Size { cols: cols.clamp(SIDE_MIN, SIDE_MAX), rows: rows.clamp(SIDE_MIN, SIDE_MAX) }
+    Size { cols: side(cols), rows: side(rows) }
+}
+
+fn side(characters: u16) -> u16 {
+    characters.clamp(SIDE_MIN, SIDE_MAX)
 }
 
 /// What a viewer gets.
@@ -84,9 +100,11 @@ impl Viewer {
     pub(super) fn new(shared: Arc<Shared>, request: ViewRequest) -> Self {
         shared.viewers.fetch_add(1, Ordering::Relaxed);
         let input = TerminalInput { shared: Arc::clone(&shared) };
-        // A full queue means that somebody types faster than the shell reads; the
-        // size comes with the next change.
-        let _ = shared.input().try_send(Input::Resize(request.size()));
+        if let Some(size) = request.resizes(shared.screen.size()) {
+            // A full queue means that somebody types faster than the shell reads; the
+            // size comes with the next change.
+            let _ = shared.input().try_send(Input::Resize(size));
+        }
         let hold = Hold::new(&shared.live);
         hold.live().touch();
         let resumed = request.after.filter(|after| after.epoch == shared.epoch);

@@ -254,7 +254,8 @@ async fn a_process_with_a_restart_policy_comes_back_with_its_sandbox() {
     .await;
 }
 
-const SIZE: ViewRequest = ViewRequest { cols: 80, rows: 24, after: None, leave_grace: None };
+const SIZE: ViewRequest =
+    ViewRequest { cols: Some(80), rows: Some(24), after: None, leave_grace: None };
 
 async fn view(tree: &Running) -> Viewer {
     let opened = tree.call(|tree| async move { tree.open_terminal(&key("demo"), SIZE).await });
@@ -264,8 +265,9 @@ async fn view(tree: &Running) -> Viewer {
 /// Reads until the screen shows `text`. What repaints a screen may stand between two
 /// pieces of output, so the bytes alone do not tell.
 async fn read_until(viewer: &mut Viewer, text: &str) {
-    let side = |count: u16| std::num::NonZeroU16::new(count).expect("a size above zero");
-    let mut screen = vt100::Parser::new(side(SIZE.rows), side(SIZE.cols), 0);
+    let side = |count: Option<u16>| std::num::NonZeroU16::new(count?);
+    let [rows, cols] = [SIZE.rows, SIZE.cols].map(|count| side(count).expect("a size above zero"));
+    let mut screen = vt100::Parser::new(rows, cols, 0);
     within(LONG, &format!("{text:?} in the terminal"), async {
         while !screen.screen().contents().contains(text) {
             match viewer.next().await.expect("a terminal that goes on") {

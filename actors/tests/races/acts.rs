@@ -105,7 +105,7 @@ async fn exec(tree: &Tree, command: Command) -> Answer<()> {
 async fn type_keys(tree: &Tree, keys: Keys, nth: usize) -> Answer<()> {
     // No screen shows it yet.
     let word = format!("word-{nth}.");
-    let request = ViewRequest { cols: 80, rows: 24, after: None, leave_grace: None };
+    let request = ViewRequest { cols: Some(80), rows: Some(24), after: None, leave_grace: None };
     let mut viewer = tree.open_terminal(&key(ID), request).await?;
     let typed = match keys {
         Keys::Word => Bytes::from(word.clone()),

@@ -54,8 +54,8 @@ pub(super) async fn terminal(mut call: Call) -> Answered {
 async fn view(call: &Call) -> Result<Viewer, Problem> {
     let Query { cols, rows } = call.query()?;
     let request = ViewRequest {
-        cols: size("cols", cols.unwrap_or(80))?,
-        rows: size("rows", rows.unwrap_or(24))?,
+        cols: cols.map(|cols| size("cols", cols)).transpose()?,
+        rows: rows.map(|rows| size("rows", rows)).transpose()?,
         after: None,
         leave_grace: Some(call.context.settings.dialects.builder.leave_grace),
     };

@@ -46,8 +46,8 @@ async fn view(call: &Call) -> Result<Viewer, Problem> {
     let key = key_of(by, &session)?;
     let Query { cols, rows } = call.query()?;
     let request = ViewRequest {
-        cols: size("cols", cols.unwrap_or(80))?,
-        rows: size("rows", rows.unwrap_or(24))?,
+        cols: cols.map(|cols| size("cols", cols)).transpose()?,
+        rows: rows.map(|rows| size("rows", rows)).transpose()?,
         after: None,
         leave_grace: Some(call.context.settings.dialects.terminal_server.leave_grace),
     };
