@@ -3,14 +3,17 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::OnceLock;
+use std::sync::atomic::AtomicUsize;
 use std::time::Duration;
 
 use sandtree_model::profile::User;
 use sandtree_model::{Answer, Fault, Profile, Project, Refusal, SandboxUid};
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::watch;
 use tokio_util::task::TaskTracker;
 
 use crate::directory::Directory;
+use crate::engine_places::EnginePlaces;
+use crate::fullness::Fullness;
 use crate::home::Home;
 use crate::layout::SandboxDir;
 use crate::live::Live;
@@ -30,7 +33,9 @@ pub(crate) struct Context {
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) directory: Directory,
     /// Places for operations of the engine.
-    pub(crate) engine_places: Semaphore,
+    pub(crate) engine_places: EnginePlaces,
+    /// Sandboxes that the pool is making, for who looks how full it is.
+    pub(crate) pool_making: AtomicUsize,
     /// Tasks that belong to no single actor; awaited at shutdown.
     pub(crate) tasks: TaskTracker,
     /// Whether the engine answered when it was last asked.
@@ -50,7 +55,8 @@ impl Context {
         clock: Arc<dyn Clock>,
     ) -> Arc<Self> {
         Arc::new(Self {
-            engine_places: Semaphore::new(settings.engine_operations_max),
+            engine_places: EnginePlaces::new(settings.engine_operations_max),
+            pool_making: AtomicUsize::new(0),
             settings,
             engine,
             store,
@@ -138,7 +144,7 @@ impl Context {
         &self,
         operation: impl Future<Output = Result<T, EngineError>>,
     ) -> Result<T, EngineError> {
-        let _place = self.engine_places.acquire().await;
+        let _place = self.engine_places.take().await;
         let outcome = operation.await;
         self.note_engine(&outcome);
         outcome
@@ -180,6 +186,11 @@ impl Context {
             Some(repository) => repository.write(live.cloned(), write).await,
             None => Err(Fault::StoreAway("the repository is being restarted".into()).into()),
         }
+    }
+
+    /// How many writes wait; nothing while the repository is being restarted.
+    pub(crate) fn writes_waiting(&self) -> Option<Fullness> {
+        self.lock_repository().as_ref().map(Repository::fullness)
     }
 
     /// Replaces the repository that writes go to.

@@ -102,6 +102,12 @@ impl Fanout {
         self.shared.lock().oldest()
     }
 
+    /// Bytes of output that are kept now.
+    #[must_use]
+    pub fn bytes_kept(&self) -> usize {
+        self.shared.lock().bytes()
+    }
+
     /// A reader from `after` on. From a position of another shell, or one that is not
     /// reached yet, it starts afresh at the oldest byte; from one that is no longer
     /// kept, with a gap.

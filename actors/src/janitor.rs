@@ -91,7 +91,6 @@ impl Actor for JanitorActor {
 
 async fn go_round(tree: &Tree, with_sweep: bool) {
     let entries = tree.context().directory.entries();
-    metrics::gauge!("sandtree_live_projects").set(u32::try_from(entries.len()).unwrap_or(u32::MAX));
     write_activity(tree, &entries).await;
     for entry in entries {
         if let Some(reason) = is_due(tree, &entry) {

@@ -19,14 +19,16 @@ use tokio::net::UnixStream;
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
+use crate::fullness;
+
 /// Longest time that init may take to answer a request or to dial a stream.
 const REPLY_TIMEOUT: Duration = Duration::from_secs(10);
 /// Requests that wait to be written to one init.
-const REQUESTS_WAITING_MAX: usize = 256;
+pub(crate) const REQUESTS_WAITING_MAX: usize = 256;
 /// Bytes that are read at once: replies are short, and every live project pays for it.
 const READ_BYTES: usize = 512;
 /// Replies and streams that one init owes us.
-const OWED_MAX: usize = 2048;
+pub(crate) const OWED_MAX: usize = 2048;
 
 /// One init, as long as its control connection holds.
 pub(crate) struct Link {
@@ -132,6 +134,16 @@ impl Link {
     /// Whether the connection has ended.
     pub(crate) fn is_closed(&self) -> bool {
         self.closed.is_cancelled()
+    }
+
+    /// Requests that wait to be written.
+    pub(crate) fn requests_waiting(&self) -> usize {
+        fullness::waiting(&self.requests)
+    }
+
+    /// Replies, or streams if there are more of them, that init owes.
+    pub(crate) fn owed(&self) -> usize {
+        self.replies.lock().len().max(self.streams.lock().len())
     }
 
     /// Returns when the connection has ended.

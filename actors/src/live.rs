@@ -12,6 +12,7 @@ use sandtree_workspace::{Workspace, WorkspaceError};
 use tokio::sync::{Semaphore, watch};
 
 use crate::files::open_workspace;
+use crate::fullness::Lent;
 use crate::layout::SandboxDir;
 use crate::log::{LogSettings, LogWriter};
 use crate::ports::Clock;
@@ -34,6 +35,10 @@ pub(crate) struct Live {
     pub(crate) terminal: watch::Sender<Option<TerminalView>>,
     /// Rises when the process's log has grown.
     pub(crate) log_grown: watch::Sender<u64>,
+    /// Bytes of the process's output that are not durable yet, so that init keeps them.
+    pub(crate) log_unsynced: AtomicUsize,
+    /// What others own, for who looks how full it is.
+    pub(crate) lent: Lent,
     /// What happened lately.
     pub(crate) events: EventLog,
     /// Places for commands in the sandbox.
@@ -74,6 +79,8 @@ impl Live {
             process: watch::Sender::new(None),
             terminal: watch::Sender::new(None),
             log_grown: watch::Sender::new(0),
+            log_unsynced: AtomicUsize::new(0),
+            lent: Lent::default(),
             events: EventLog::new(limits.events_kept, floor),
             exec_places: Arc::new(Semaphore::new(limits.execs_max)),
             watch_places: Arc::new(Semaphore::new(WATCHES_MAX)),
@@ -147,6 +154,14 @@ impl Live {
         let opened = Arc::new(Mutex::new(LogWriter::open(dir, settings)?));
         *writer = Some(Arc::clone(&opened));
         Ok(opened)
+    }
+
+    /// Bytes of the newest file of the process's log, and how many files there are;
+    /// none while nothing was written, or while the writer is busy.
+    pub(crate) fn log_size(&self) -> (usize, usize) {
+        let writer = self.log_writer.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        // It is held as long as the disk takes.
+        writer.and_then(|writer| Some(writer.try_lock().ok()?.size())).unwrap_or_default()
     }
 
     /// Everything that readers see.
@@ -282,6 +297,11 @@ impl EventLog {
         }
         drop(kept);
         self.grown.send_modify(|count| *count += 1);
+    }
+
+    /// How many events are kept.
+    pub(crate) fn kept(&self) -> usize {
+        self.lock().events.len()
     }
 
     /// The newest event's id: where a follower starts who wants only what comes.

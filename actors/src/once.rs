@@ -60,7 +60,17 @@ impl Tree {
     /// # Errors
     ///
     /// As [`Tree::create`].
+    ///
+    /// # Cancel safety
+    ///
+    /// What was begun goes on when its asker is gone, and is deleted as soon as it is made.
     pub async fn once(&self, by: &Principal, request: CreateRequest) -> Answer<(Once, View)> {
+        let (tree, by) = (self.clone(), by.clone());
+        let made = self.context().tasks.spawn(async move { tree.once_whole(&by, request).await });
+        made.await.unwrap_or_else(|error| Err(Fault::Internal(error.to_string().into()).into()))
+    }
+
+    async fn once_whole(&self, by: &Principal, request: CreateRequest) -> Answer<(Once, View)> {
         let request = CreateRequest {
             start: true,
             idle_timeout: Some(Timeout::Never),

@@ -17,6 +17,7 @@ mod made;
 
 use std::collections::{BTreeMap, HashSet, VecDeque};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use ractor::{Actor, ActorProcessingErr, ActorRef, RpcReplyPort};
@@ -234,8 +235,13 @@ impl Actor for PoolActor {
 }
 
 impl State {
-    /// Answers who waits for it, and makes what is missing.
     fn advance(&mut self) {
+        self.answer_and_make();
+        self.context.pool_making.store(self.making, Ordering::Relaxed);
+    }
+
+    /// Answers who waits for it, and makes what is missing.
+    fn answer_and_make(&mut self) {
         if !self.has_stock {
             return;
         }

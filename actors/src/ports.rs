@@ -15,6 +15,8 @@ use sandtree_model::{
     InstanceId, Limits, ProcessRecord, ProjectKey, ProjectUid, SandboxUid, TenantId, Transition,
 };
 
+use crate::fullness::Fullness;
+
 /// Creates and runs containers. Every call ends within the adapter's own
 /// time-outs, and every call may be repeated.
 #[async_trait]
@@ -106,6 +108,11 @@ pub trait Engine: Send + Sync + 'static {
     ///
     /// [`EngineError::Away`] when it does not.
     async fn ping(&self) -> Result<(), EngineError>;
+
+    /// How full what it has bounds for is.
+    fn fullness(&self) -> Vec<Fullness> {
+        Vec::new()
+    }
 }
 
 /// Why an engine did not do what it was asked.
@@ -322,6 +329,11 @@ pub trait Store: Send + Sync + 'static {
     ///
     /// See [`StoreError`].
     async fn ping(&self) -> Result<(), StoreError>;
+
+    /// How full what it has bounds for is.
+    fn fullness(&self) -> Vec<Fullness> {
+        Vec::new()
+    }
 }
 
 /// The store does not answer or cannot write; asking again later may help.

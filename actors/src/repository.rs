@@ -19,6 +19,7 @@ use tokio::sync::Semaphore;
 
 use crate::ask::ask;
 use crate::context::Context;
+use crate::fullness::Fullness;
 use crate::live::Live;
 use crate::ports::{StoreError, Write, Written};
 use crate::tasks::survive;
@@ -62,6 +63,11 @@ pub(crate) struct Repository {
 impl Repository {
     pub(crate) fn new(actor: ActorRef<RepositoryMsg>, waiting_max: usize) -> Self {
         Self { actor, places: Arc::new(Semaphore::new(waiting_max)), waiting_max }
+    }
+
+    /// How many writes wait, of those that may.
+    pub(crate) fn fullness(&self) -> Fullness {
+        Fullness::of_places("writes", &self.places, self.waiting_max)
     }
 
     /// Writes, and answers after the commit. The row is shown in `live` by then.

@@ -32,6 +32,7 @@ use tokio_util::sync::CancellationToken;
 use crate::context::Context;
 use crate::crash::{self, Point};
 use crate::fanout::{Fanout, FanoutItem};
+use crate::fullness::waiting;
 use crate::link::Link;
 use crate::live::Live;
 use crate::screen::{Saving, Screen};
@@ -41,7 +42,7 @@ use viewer::FIRST_SIZE;
 pub use viewer::{TerminalInput, TerminalItem, ViewRequest, Viewer};
 
 /// Input that the shell has not taken yet, in pieces.
-const INPUT_WAITING_MAX: usize = 64;
+pub(crate) const INPUT_WAITING_MAX: usize = 64;
 
 /// A screen that changes is saved so often.
 const SCREEN_SAVED_EVERY: Duration = Duration::from_secs(2);
@@ -143,6 +144,11 @@ pub(crate) enum Input {
 }
 
 impl Shared {
+    /// Pieces of input that the shell has not taken yet.
+    pub(crate) fn input_waiting(&self) -> usize {
+        waiting(&self.input.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
     pub(crate) fn input(&self) -> mpsc::Sender<Input> {
         self.input.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
@@ -294,6 +300,7 @@ impl State {
             gone: CancellationToken::new(),
         });
         shared.show(Some(size));
+        self.live.lent.shell(&shared);
         let pump = pump::run(Arc::clone(&shared), link, receiver, self.me.clone());
         let pump = AbortOnDrop(tokio::spawn(pump).abort_handle());
         self.shell = Some(Shell { shared, _pump: pump, _following: following });

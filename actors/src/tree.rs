@@ -19,6 +19,7 @@ use sandtree_model::{Answer, ProfileName, TenantId};
 use tokio::sync::Semaphore;
 
 use crate::context::Context;
+use crate::fullness::{self, Fullness};
 use crate::ports::{Clock, Engine, Store, StoreError};
 use crate::root::{RootActor, RootMsg};
 use crate::settings::TreeSettings;
@@ -113,6 +114,24 @@ impl Tree {
     #[must_use]
     pub fn live_projects(&self) -> usize {
         self.context().directory.entries().len()
+    }
+
+    /// How full everything of the tree, the engine and the store is that has a bound.
+    #[must_use]
+    pub fn fullness(&self) -> Vec<Fullness> {
+        let mut tenants = Fullness::of_many("tenant_requests", self.settings().tenant_requests_max);
+        for places in &self.0.tenants {
+            tenants.add(fullness::taken(&places, tenants.max));
+        }
+        let mut all = fullness::of_tree(self.context());
+        all.push(tenants);
+        all
+    }
+
+    /// How many operations of the engine wait for a place.
+    #[must_use]
+    pub fn engine_operations_waiting(&self) -> usize {
+        self.context().engine_places.waiting()
     }
 
     /// How many started sandboxes wait for a project, by profile. Nothing while the pool

@@ -66,6 +66,16 @@ pub(crate) async fn raw_body(
 }
 
 async fn ours(server: &mut Server, id: &str, counted: Option<&mut Steps>) -> anyhow::Result<()> {
+    let times = created(server, id).await?;
+    if let Some(steps) = counted {
+        add(&mut steps.ours, times);
+    }
+    Ok(())
+}
+
+/// Creates a project, has it say a word, and deletes it. How long it took until the word
+/// was here; of that, the create, and the word.
+pub(crate) async fn created(server: &mut Server, id: &str) -> anyhow::Result<[Duration; 3]> {
     let began = Instant::now();
     let project = server.create(id).await?;
     let created = began.elapsed();
@@ -73,10 +83,7 @@ async fn ours(server: &mut Server, id: &str, counted: Option<&mut Steps>) -> any
     let total = began.elapsed();
     ensure!(done["stdout"] == format!("{WORD}\n"), "echo said {done}");
     server.delete(&project.id).await?;
-    if let Some(steps) = counted {
-        add(&mut steps.ours, [total, created, total - created]);
-    }
-    Ok(())
+    Ok([total, created, total - created])
 }
 
 async fn theirs(
@@ -99,7 +106,7 @@ async fn theirs(
     Ok(())
 }
 
-fn add<const N: usize>(samples: &mut [Samples; N], times: [Duration; N]) {
+pub(crate) fn add<const N: usize>(samples: &mut [Samples; N], times: [Duration; N]) {
     for (samples, time) in samples.iter_mut().zip(times) {
         samples.add(time);
     }

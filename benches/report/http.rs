@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use anyhow::{Context as _, bail};
+use anyhow::{Context as _, bail, ensure};
 use bytes::Bytes;
 use http_body_util::{BodyExt as _, Full};
 use hyper::body::Incoming;
@@ -87,11 +87,13 @@ impl Http {
         serde_json::from_slice(&text).with_context(|| format!("{what}: the answer is no JSON"))
     }
 
-    /// Asks for a text.
+    /// Asks for something that is a text.
     pub(crate) async fn text(&mut self, path: &str) -> anyhow::Result<String> {
         let response = self.send(Method::GET, path, None, &[]).await?;
+        let status = response.status();
         let text = response.into_body().collect().await?.to_bytes();
-        Ok(String::from_utf8_lossy(&text).into_owned())
+        ensure!(status.is_success(), "GET {path}: {status}");
+        Ok(String::from_utf8(text.to_vec())?)
     }
 
     pub(crate) async fn get(&mut self, path: &str) -> anyhow::Result<Value> {

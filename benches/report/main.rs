@@ -29,6 +29,7 @@ mod report;
 mod samples;
 mod server;
 mod terminal;
+mod warm;
 
 use std::process::ExitCode;
 
@@ -41,8 +42,9 @@ use server::{Project, Server};
 /// The image of everything that is measured but previews.
 const IMAGE: &str = "sandtree/small:latest";
 /// What can be measured, in this order.
-const SECTIONS: [&str; 10] =
-    ["exec", "create", "burst", "init", "echo", "flood", "preview", "many", "files", "daiv"];
+const SECTIONS: [&str; 11] = [
+    "exec", "create", "warm", "burst", "init", "echo", "flood", "preview", "many", "files", "daiv",
+];
 
 /// What every section works with.
 struct Bench {
@@ -108,6 +110,7 @@ async fn section(name: &str, bench: &mut Bench, project: &Project) -> anyhow::Re
     match name {
         "exec" => exec::measure(bench, project).await,
         "create" => create::measure(bench, project).await,
+        "warm" => warm::measure(bench).await,
         "burst" => burst::measure(bench, project).await,
         "init" => init::measure(bench, project).await,
         "echo" => terminal::measure_echo(bench, project).await,

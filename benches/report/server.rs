@@ -10,16 +10,21 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::io::{AsyncBufReadExt as _, BufReader};
 use tokio::process::{Child, Command};
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 
 use crate::bulk;
 use crate::docker::Docker;
 use crate::http::Http;
 
+/// The profile of every sandbox here.
+const PROFILE: &str = "small";
 /// Longest time until the server says where it listens.
 const START_MAX: Duration = Duration::from_secs(30);
 /// Longest time until it has ended.
 const END_MAX: Duration = Duration::from_secs(30);
+/// Longest time until its pool is full, and the pause between two looks.
+const FULL_MAX: Duration = Duration::from_secs(120);
+const LOOK_EVERY: Duration = Duration::from_millis(20);
 
 /// A server on a data directory of its own.
 pub(crate) struct Server {
@@ -37,19 +42,24 @@ pub(crate) struct Project {
 
 impl Server {
     pub(crate) async fn start(docker: &Docker) -> anyhow::Result<Self> {
-        // On a real disk: on a temporary file system, a durable write costs nothing.
         Self::start_with(docker, &[]).await
     }
 
     /// Starts it with these variables.
     pub(crate) async fn start_with(docker: &Docker, env: &[(&str, &str)]) -> anyhow::Result<Self> {
-        let data = TempDir::with_prefix_in("bench-", env!("CARGO_TARGET_TMPDIR"))?;
-        Self::launch(data, docker, env).await
+        Self::launch(fresh_data()?, docker, env).await
     }
 
     /// Starts it on what an earlier one has left.
     pub(crate) async fn start_on(data: TempDir, docker: &Docker) -> anyhow::Result<Self> {
         Self::launch(data, docker, &[]).await
+    }
+
+    /// Starts one that keeps so many sandboxes ready; its pool fills meanwhile, see
+    /// [`Server::filled`].
+    pub(crate) async fn start_pooled(docker: &Docker, pool: usize) -> anyhow::Result<Self> {
+        let size = format!("SANDTREE_POOL__SIZES__{}", PROFILE.to_ascii_uppercase());
+        Self::start_with(docker, &[(&size, &pool.to_string())]).await
     }
 
     async fn launch(data: TempDir, docker: &Docker, env: &[(&str, &str)]) -> anyhow::Result<Self> {
@@ -82,6 +92,18 @@ impl Server {
         self.child.id().map_or(0, u64::from)
     }
 
+    /// Waits until its pool holds so many sandboxes.
+    pub(crate) async fn filled(&mut self, pool: usize) -> anyhow::Result<()> {
+        let line = format!("sandtree_pool_ready{{profile=\"{PROFILE}\"}} {pool}");
+        let full = async {
+            while !self.http.text("/metrics").await?.lines().any(|one| one == line) {
+                sleep(LOOK_EVERY).await;
+            }
+            anyhow::Ok(())
+        };
+        timeout(FULL_MAX, full).await.context("the pool does not fill")?
+    }
+
     /// Creates a project of the small profile that runs when this returns.
     pub(crate) async fn create(&mut self, id: &str) -> anyhow::Result<Project> {
         self.create_with(id, json!({})).await
@@ -93,7 +115,7 @@ impl Server {
         id: &str,
         settings: Value,
     ) -> anyhow::Result<Project> {
-        let mut body = json!({ "id": id, "profile": "small", "start": true });
+        let mut body = json!({ "id": id, "profile": PROFILE, "start": true });
         for (name, value) in settings.as_object().into_iter().flatten() {
             body[name] = value.clone();
         }
@@ -148,4 +170,9 @@ impl Server {
         docker.remove_labelled("sandtree.instance", instance.trim()).await?;
         Ok(data.close()?)
     }
+}
+
+/// On a real disk: on a temporary file system, a durable write costs nothing.
+fn fresh_data() -> anyhow::Result<TempDir> {
+    Ok(TempDir::with_prefix_in("bench-", env!("CARGO_TARGET_TMPDIR"))?)
 }

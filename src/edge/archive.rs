@@ -8,7 +8,7 @@
 mod pipe;
 
 use futures_util::{Stream, StreamExt, stream};
-use sandtree_actors::Files;
+use sandtree_actors::{Files, Fullness};
 use sandtree_model::event::FileChange;
 use sandtree_workspace::{
     ArchiveError, ArchiveFormat, ArchiveSummary, Existing, ExtractOptions, Limits, Manner,
@@ -135,6 +135,11 @@ pub async fn upload(mut call: Call) -> Answered {
     let summary = unpack(&files, path, options, call.take_body(), limit).await;
     drop(place);
     Ok(reply::json(StatusCode::OK, &document(&summary?)))
+}
+
+/// How many archives are packed or unpacked now.
+pub(super) fn fullness() -> Fullness {
+    Fullness::of_places("archives", &PLACES, ARCHIVES_MAX)
 }
 
 /// One of the places for archives of the whole server.

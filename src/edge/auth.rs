@@ -131,7 +131,10 @@ impl Gate {
             Sent::Key(key) => key,
             Sent::OtherScheme => return refused("the Authorization header has no Bearer token"),
             Sent::Nothing if dialect.served(&self.dialects).is_some_and(|it| it.anonymous) => {
-                return Ok(Principal::of_default_tenant("anonymous"));
+                return Ok(Principal::of_anonymous());
+            }
+            Sent::Nothing if dialect.is_keyed_by_path(uri.path()) => {
+                return Ok(Principal::of_default_tenant("session"));
             }
             Sent::Nothing => return refused("send the key as X-API-Key, or as a Bearer token"),
         };
@@ -219,8 +222,11 @@ fn authority(uri: &Uri, headers: &HeaderMap) -> Result<String, Problem> {
     }
     let mut values = headers.get_all(HOST).iter();
     let wrong = |detail| Problem::new(kinds::BAD_REQUEST, detail).at("Host");
+    // It comes back in addresses that clients are told.
+    let is_plain =
+        |host: &str| host.bytes().all(|c| c.is_ascii_alphanumeric() || b"-._:[]".contains(&c));
     match (values.next().map(HeaderValue::to_str), values.next()) {
-        (Some(Ok(host)), None) => Ok(host.to_ascii_lowercase()),
+        (Some(Ok(host)), None) if is_plain(host) => Ok(host.to_ascii_lowercase()),
         (None, _) => Err(wrong("the Host header is missing")),
         (Some(_), _) => Err(wrong("the Host header is not one host name")),
     }

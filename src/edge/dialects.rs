@@ -129,9 +129,15 @@ impl Dialect {
         match self {
             Dialect::Native => matches!(path, "/health" | "/ready" | "/openapi.json"),
             Dialect::Builder | Dialect::BharatBuild => false,
-            Dialect::TerminalServer => terminal_server::is_open(path),
+            Dialect::TerminalServer => path == "/api/v1/health",
             Dialect::Daiv => daiv::is_open(path),
         }
+    }
+
+    /// Whether the path itself holds what lets a client in: the id of a session.
+    #[must_use]
+    pub fn is_keyed_by_path(self, path: &str) -> bool {
+        self == Dialect::TerminalServer && path.starts_with(terminal_server::SOCKET)
     }
 
     /// Whether pages of every web origin may use what is there, without their keys: the
@@ -189,8 +195,10 @@ fn detail(problem: &Problem) -> Response {
     let kind = problem.kind();
     let (status, detail) = match kind {
         kinds::INVALID_FIELD | kinds::MALFORMED_BODY => {
-            let field = problem.at_field();
-            let place = ["body"].into_iter().chain(field).collect::<Vec<_>>();
+            let field = problem.at_field().unwrap_or_default();
+            let (part, field) =
+                field.split_once("query.").map_or(("body", field), |(_, it)| ("query", it));
+            let place: Vec<_> = [part, field].into_iter().filter(|it| !it.is_empty()).collect();
             let fault = json!({ "type": "value_error", "loc": place, "msg": problem.detail() });
             (422, json!([fault]))
         }

@@ -1,6 +1,8 @@
 //! Numbers for Prometheus. Labels come from sets that clients cannot grow: templates of
 //! routes, known methods, status codes.
 
+mod fullness;
+
 use std::time::Duration;
 
 use metrics::{counter, gauge, histogram};
@@ -42,6 +44,7 @@ pub async fn render(call: Call) -> Answered {
     call.principal()?;
     let handle = call.context.metrics.as_ref();
     let handle = handle.ok_or_else(|| Problem::not_implemented("a recorder of metrics"))?;
+    fullness::show(&call.context);
     let text = reply::bytes(StatusCode::OK, handle.render());
     Ok(reply::typed(text, "text/plain; version=0.0.4; charset=utf-8"))
 }

@@ -16,6 +16,7 @@ use std::sync::{Arc, OnceLock};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use sandtree_actors::Fullness;
 use sandtree_workspace::ArchiveSummary;
 use serde_json::{Value, json};
 use tokio::sync::{Semaphore, SemaphorePermit};
@@ -58,13 +59,22 @@ pub async fn run(mut call: Call) -> Answered {
     Ok(reply::json(StatusCode::OK, &document(outcome)))
 }
 
+/// How many runs are under way.
+pub(super) fn fullness(settings: &Run) -> Fullness {
+    Fullness::of_places("runs", places(settings), settings.runs_max)
+}
+
+fn places(settings: &Run) -> &'static Semaphore {
+    PLACES.get_or_init(|| Semaphore::new(settings.runs_max))
+}
+
 /// A place for a run.
 ///
 /// # Errors
 ///
 /// 429 when all are taken.
 pub(super) fn place(settings: &Run) -> Result<SemaphorePermit<'static>, Problem> {
-    let places = PLACES.get_or_init(|| Semaphore::new(settings.runs_max));
+    let places = places(settings);
     let full = || format!("{} runs at once is the limit; try again later", settings.runs_max);
     places.try_acquire().map_err(|_| Problem::new(kinds::BUSY, full()))
 }

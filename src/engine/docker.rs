@@ -34,6 +34,7 @@ use bollard::query_parameters::{
     CreateContainerOptionsBuilder, RemoveContainerOptionsBuilder, StopContainerOptionsBuilder,
 };
 use futures_util::stream::BoxStream;
+use sandtree_actors::Fullness;
 use sandtree_actors::ports::{
     ContainerState, Engine, EngineError, Happening, SandboxSpec, Seen, Usage,
 };
@@ -382,6 +383,10 @@ impl Engine for Docker {
         let client = self.daemon.client()?;
         self.daemon.ask("ping", client.ping()).await?;
         Ok(())
+    }
+
+    fn fullness(&self) -> Vec<Fullness> {
+        self.daemon.fullness().into_iter().chain(self.images.fullness()).collect()
     }
 }
 

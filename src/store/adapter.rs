@@ -5,6 +5,7 @@ use std::future::Future;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use sandtree_actors::Fullness;
 use sandtree_actors::ports::{Filter, Store, StoreError, Write, Written};
 use sandtree_model::{
     InstanceId, Phase, Project, ProjectKey, ProjectUid, SandboxUid, TenantId, Transition,
@@ -183,6 +184,10 @@ impl<D: Database> Store for SqlStore<D> {
     async fn ping(&self) -> Result<(), StoreError> {
         let read = self.database.read::<(String,)>(sql::META, args![INSTANCE]);
         within(self.bounds.read_timeout, read).await.map(drop)
+    }
+
+    fn fullness(&self) -> Vec<Fullness> {
+        self.database.fullness().into()
     }
 }
 

@@ -4,6 +4,7 @@
 
 use std::future::Future;
 
+use sandtree_actors::Fullness;
 use sandtree_actors::ports::StoreError;
 use sqlx::postgres::PgRow;
 use sqlx::sqlite::SqliteRow;
@@ -99,6 +100,9 @@ pub(super) trait Database: Send + Sync + 'static {
 
     /// Begins to write; waits until the writer before has ended.
     fn begin(&self) -> impl Future<Output = Result<Self::Transaction, StoreError>> + Send;
+
+    /// How many connections are used, of those that write and of those that read.
+    fn fullness(&self) -> [Fullness; 2];
 
     /// Finishes what is under way and closes all connections.
     fn close(&self) -> impl Future<Output = ()> + Send;

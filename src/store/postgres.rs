@@ -13,6 +13,7 @@ mod tests;
 use std::time::Duration;
 
 use rand::Rng as _;
+use sandtree_actors::Fullness;
 use sandtree_actors::ports::StoreError;
 use sqlx::migrate::MigrateError;
 use sqlx::postgres::{PgArguments, PgConnectOptions, PgConnection};
@@ -232,6 +233,13 @@ impl Database for Server {
         let mut seat = self.writer.take().await?;
         let connection = self.begin_on(&mut seat).await?;
         Ok(Changes { connection, seat })
+    }
+
+    fn fullness(&self) -> [Fullness; 2] {
+        [
+            self.writer.fullness("store_writers", 1),
+            self.readers.fullness("store_readers", self.readers_max),
+        ]
     }
 
     async fn close(&self) {

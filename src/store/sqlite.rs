@@ -12,6 +12,7 @@ use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use sandtree_actors::Fullness;
 use sandtree_actors::ports::StoreError;
 use sqlx::Executor as _;
 use sqlx::pool::PoolConnection;
@@ -139,6 +140,15 @@ impl Database for File {
         let began = changes.connection.execute("BEGIN IMMEDIATE").await;
         began.map_err(|why| fault(&why))?;
         Ok(changes)
+    }
+
+    fn fullness(&self) -> [Fullness; 2] {
+        let used = |bound, pool: &SqlitePool| {
+            let open = usize::try_from(pool.size()).unwrap_or(usize::MAX);
+            let max = usize::try_from(pool.options().get_max_connections()).unwrap_or(usize::MAX);
+            Fullness::of_one(bound, open.saturating_sub(pool.num_idle()), max)
+        };
+        [used("store_writers", &self.writer), used("store_readers", &self.readers)]
     }
 
     async fn close(&self) {

@@ -14,6 +14,8 @@ mod hostile_wire;
 mod inside;
 #[path = "docker/main_job.rs"]
 mod main_job;
+#[path = "docker/metrics.rs"]
+mod metrics;
 #[path = "docker/pool.rs"]
 mod pool;
 #[path = "docker/private_engine.rs"]

@@ -62,6 +62,10 @@ impl Ring {
         self.end
     }
 
+    pub(super) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
     pub(super) fn oldest(&self) -> Cursor {
         let offset = self.chunks.front().map_or(self.end.offset, |chunk| chunk.offset);
         Cursor { offset, ..self.end }

@@ -251,6 +251,14 @@ impl LogWriter {
     }
 
     /// Offset up to which this epoch is there.
+    /// Bytes of the newest file, with what waits to be written, and how many files
+    /// there are as far as they were not removed by somebody else.
+    pub(crate) fn size(&self) -> (usize, usize) {
+        let bytes = usize::try_from(self.written.length).unwrap_or(usize::MAX);
+        let files = self.number.min(u64::from(self.settings.files.max(1)));
+        (bytes.saturating_add(self.batch.len()), usize::try_from(files).unwrap_or(usize::MAX))
+    }
+
     fn known(&self, epoch: u64) -> io::Result<u64> {
         if self.state == FileState::Broken {
             return Err(io::Error::other("the log must be opened again after a failed write"));

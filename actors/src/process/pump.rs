@@ -2,6 +2,7 @@
 //! init what is durable, so that it may forget it.
 
 use std::io;
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -100,10 +101,12 @@ impl Pump<'_> {
             let has_ended = batch.iter().any(Item::is_last);
             let is_last = came == Some(0) || has_ended;
             unsynced += batch.iter().map(Item::bytes).sum::<usize>();
+            self.live.log_unsynced.store(unsynced, Ordering::Relaxed);
             let sync = is_last || unsynced >= SYNC_BYTES || Instant::now() >= due;
             self.write(batch, sync && unsynced > 0).await?;
             if sync && unsynced > 0 {
                 (unsynced, synced_at) = (0, Instant::now());
+                self.live.log_unsynced.store(0, Ordering::Relaxed);
                 crash::at(Point::OutputDurable).await;
                 self.acknowledge().await;
             }

@@ -2,7 +2,9 @@
 
 use sandtree_actors::Once;
 use sandtree_actors::ports::EngineError;
-use sandtree_testkit::{FaultPlan, Op, until};
+use std::time::Duration;
+
+use sandtree_testkit::{FaultPlan, Op, Trouble, When, until};
 
 use crate::world::{Operation, Phase, Running, World, named, tester};
 
@@ -34,6 +36,21 @@ async fn a_project_of_one_request_ends_with_it() {
     let held = once(&tree, "a").await;
     assert_eq!((world.engine.containers().len(), notes(&world)), (1, 1));
     tree.call(|_| async move { drop(held) }).await;
+    until_nothing_is_left(&world, &tree, "a").await;
+}
+
+#[tokio::test]
+async fn one_whose_request_is_gone_before_it_is_made_ends_as_well() {
+    let slow = Trouble::Delay(Duration::from_millis(300));
+    let world = World::with(FaultPlan::none().at(Op::Start, 1, When::Before, slow));
+    let tree = world.spawn().await;
+    // The client goes away while the engine is at work, whose start takes longer.
+    let asked = tree.call(|tree| async move {
+        let (by, request) = (tester(), named("a"));
+        let made = tree.once(&by, request);
+        tokio::time::timeout(Duration::from_millis(100), made).await.map(|made| made.is_ok())
+    });
+    assert!(asked.await.is_err(), "it was made too early");
     until_nothing_is_left(&world, &tree, "a").await;
 }
 

@@ -190,6 +190,17 @@ impl Principal {
     pub fn of_default_tenant(name: &str) -> Self {
         Self { tenant: "default".parse().expect("a valid id"), name: name.into() }
     }
+
+    /// Whoever needs no key where others do: a tenant of its own, so that nothing that was
+    /// made with a key is in its reach.
+    ///
+    /// # Panics
+    ///
+    /// Never: the text is a valid id.
+    #[must_use]
+    pub fn of_anonymous() -> Self {
+        Self { tenant: "anonymous".parse().expect("a valid id"), name: "anonymous".into() }
+    }
 }
 
 #[cfg(test)]

@@ -31,6 +31,9 @@ pub use sessions::Sessions;
 /// Its profile, and the value of the label [`super::DIALECT`].
 const NAME: &str = "terminal_server";
 
+/// Where the sockets are; the id of a session, which follows, is the key to its own.
+pub const SOCKET: &str = "/ws/terminal/";
+
 /// Its routes.
 #[must_use]
 #[rustfmt::skip]
@@ -46,11 +49,6 @@ pub fn table() -> Vec<Route> {
 /// A problem, as its clients read it.
 pub(super) fn problem(problem: &Problem) -> Response {
     super::detail(problem)
-}
-
-/// The id of a session is the key to its socket.
-pub(super) fn is_open(path: &str) -> bool {
-    path == "/api/v1/health" || path.starts_with("/ws/terminal/")
 }
 
 async fn health(_call: Call) -> Answered {

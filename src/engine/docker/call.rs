@@ -8,6 +8,7 @@ use std::sync::OnceLock;
 use std::time::Duration;
 
 use bollard::errors::Error;
+use sandtree_actors::Fullness;
 use sandtree_actors::ports::EngineError;
 use tokio::sync::Semaphore;
 use tokio::time::{Instant, timeout};
@@ -85,6 +86,8 @@ pub(super) enum Lane {
 pub(super) struct Daemon {
     socket: Box<str>,
     client: OnceLock<bollard::Docker>,
+    /// Places of each lane.
+    concurrency_max: usize,
     quick: Semaphore,
     slow: Semaphore,
     /// Longest time of a request, with the wait for its place.
@@ -93,11 +96,13 @@ pub(super) struct Daemon {
 
 impl Daemon {
     pub(super) fn new(socket: &str, request_timeout: Duration, concurrency_max: usize) -> Self {
+        let concurrency_max = concurrency_max.max(1);
         Self {
             socket: socket.into(),
             client: OnceLock::new(),
-            quick: Semaphore::new(concurrency_max.max(1)),
-            slow: Semaphore::new(concurrency_max.max(1)),
+            concurrency_max,
+            quick: Semaphore::new(concurrency_max),
+            slow: Semaphore::new(concurrency_max),
             request_timeout,
         }
     }
@@ -117,6 +122,14 @@ impl Daemon {
             bollard::API_DEFAULT_VERSION,
         )?;
         Ok(self.client.get_or_init(|| client))
+    }
+
+    /// How many requests are under way on each lane.
+    pub(super) fn fullness(&self) -> [Fullness; 2] {
+        [
+            Fullness::of_places("docker_quick", &self.quick, self.concurrency_max),
+            Fullness::of_places("docker_slow", &self.slow, self.concurrency_max),
+        ]
     }
 
     /// Awaits a quick request.

@@ -9,6 +9,7 @@ use bollard::models::CreateImageInfo;
 use bollard::query_parameters::CreateImageOptionsBuilder;
 use futures_util::future::{BoxFuture, FutureExt, Shared, WeakShared};
 use futures_util::{Stream, StreamExt};
+use sandtree_actors::Fullness;
 use sandtree_actors::ports::EngineError;
 use tokio::sync::Semaphore;
 use tokio::time::{Instant, timeout, timeout_at};
@@ -95,6 +96,14 @@ impl Images {
     /// Forgets an image that turned out to be gone.
     pub(super) fn forget(&self, name: &str) {
         lock(&self.known).remove(name);
+    }
+
+    /// How many are being fetched, and how many are remembered.
+    pub(super) fn fullness(&self) -> [Fullness; 2] {
+        [
+            Fullness::of_places("pulls", &self.pulls, PULLS_MAX),
+            Fullness::of_one("images_known", lock(&self.known).len(), KNOWN_MAX),
+        ]
     }
 
     fn search(self: &Arc<Self>, name: &str) -> Search {

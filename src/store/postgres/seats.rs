@@ -6,6 +6,7 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
+use sandtree_actors::Fullness;
 use sqlx::Connection as _;
 use sqlx::postgres::PgConnection;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -32,6 +33,11 @@ pub(super) struct Seat {
 impl Seats {
     pub(super) fn new(count: usize) -> Self {
         Self { places: Arc::new(Semaphore::new(count)), idle: Idle::default() }
+    }
+
+    /// How many places of `count` are taken.
+    pub(super) fn fullness(&self, bound: &'static str, count: usize) -> Fullness {
+        Fullness::of_places(bound, &self.places, count)
     }
 
     /// Waits for a place. There may be a connection in it that was used before.

@@ -179,8 +179,36 @@ async fn a_token_is_needed_and_the_socket_needs_its_session() {
     let mut socket = connect(&client, &name).await;
     socket.send(stdin("echo o''k\n")).await;
     socket.wait_for("ok", stdout).await;
+    let wrong = client.websocket(&format!("/ws/terminal/{name}?token=wrong")).await;
+    assert_eq!(wrong.err(), Some(403), "a wrong key is worse than none");
     let health = client.get("/api/v1/health").await.expect(200).json();
     assert_eq!(health, json!({ "status": "healthy", "version": env!("CARGO_PKG_VERSION") }));
+}
+
+#[tokio::test]
+async fn without_a_token_sessions_are_apart_where_the_configuration_lets_them_be() {
+    let server = small()
+        .env("SANDTREE_AUTH__ADMIN_KEY", "sesame")
+        .env("SANDTREE_DIALECTS__TERMINAL_SERVER__ANONYMOUS", "true")
+        .start()
+        .await;
+    let client = server.client();
+    let with_key = client.with_header("x-api-key", "sesame");
+    let (theirs, ours) = (id(&create(&client).await), id(&create(&with_key).await));
+    for (client, session, status) in [
+        (&client, &theirs, 200),
+        (&client, &ours, 404),
+        (&with_key, &ours, 200),
+        (&with_key, &theirs, 404),
+    ] {
+        let shown = client.get(&format!("{SESSIONS}/{session}")).await;
+        assert_eq!(shown.status, status, "{session}: {shown:?}");
+    }
+    for session in [theirs, ours] {
+        let mut socket = connect(&client, &session).await;
+        socket.send(stdin("echo o''k\n")).await;
+        socket.wait_for("ok", stdout).await;
+    }
 }
 
 #[tokio::test]

@@ -107,8 +107,16 @@ async fn answer(mut call: Call) -> Answered {
 }
 
 /// Where a path leads; `None` when it lacks the slash at its end.
-async fn target(call: &Call, below: &str) -> Result<Option<Target>, Problem> {
+/// The project, if it was made here: pages of every origin come to these paths, so nothing
+/// is shown that was not made for that.
+async fn shown(call: &Call) -> Result<View, Problem> {
     let view = project::find(call).await?;
+    let is_ours = project::label(&view, project::TYPE).is_some();
+    is_ours.then_some(view).ok_or_else(project::unknown)
+}
+
+async fn target(call: &Call, below: &str) -> Result<Option<Target>, Problem> {
+    let view = shown(call).await?;
     let mut prefix = format!("{}{}", super::PREVIEW, call.raw_param("id"));
     let Some(rest) = below.strip_prefix(BY_PORT).and_then(|rest| rest.strip_prefix('/')) else {
         let port = ports::active(&view).unwrap_or(PORT_DEFAULT);

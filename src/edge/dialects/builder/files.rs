@@ -5,13 +5,14 @@
 
 use std::io::Read as _;
 
+use sandtree_actors::{FileNote, WriteError};
 use sandtree_workspace::{
     Existing, Kind as What, Parents, Precondition, Recursive, TreeOptions, Workspace,
     WorkspaceError, WorkspacePath,
 };
 use serde::Deserialize;
 use serde_json::json;
-use warp::http::StatusCode;
+use warp::http::{Method, StatusCode};
 
 use super::rates::{self, Kind};
 use super::{key, no_project};
@@ -146,7 +147,7 @@ pub(super) async fn write(mut call: Call) -> Answered {
 ///
 /// 400 when nothing is there.
 pub(super) async fn remove(call: Call) -> Answered {
-    delete(call, "DELETED_FILE", "ERROR: File does not exist").await
+    delete(&call, Removed::File).await
 }
 
 /// Deletes a folder with all that is in it.
@@ -155,17 +156,55 @@ pub(super) async fn remove(call: Call) -> Answered {
 ///
 /// 400 when nothing is there.
 pub(super) async fn remove_folder(call: Call) -> Answered {
-    delete(call, "DELETED_FOLDER", "ERROR: Folder does not exist").await
+    delete(&call, Removed::Folder).await
 }
 
-async fn delete(call: Call, word: &str, absent: &str) -> Answered {
-    let shown = asked(&call, None)?;
+async fn delete(call: &Call, removed: Removed) -> Answered {
+    let shown = asked(call, None)?;
     let path = path(&shown)?;
+    let files = open(call).await?;
+    let done = files.write(move |workspace| {
+        let kind = workspace.stat(&path).map(|entry| entry.kind);
+        match kind {
+            Ok(What::Directory) => removed_as("DELETED_FOLDER", path, workspace),
+            Ok(_) if removed == Removed::Folder => (Err(WorkspaceError::NotADirectory), Vec::new()),
+            Ok(_) => removed_as("DELETED_FILE", path, workspace),
+            Err(error) => (Err(error), Vec::new()),
+        }
+    });
+    let is_absent =
+        |error: &WriteError| matches!(error, WriteError::Workspace(WorkspaceError::NotFound));
+    let word = done.await.map_err(|error| match is_absent(&error) {
+        true => removed.absent(),
+        false => in_words(error, &shown),
+    })?;
+    Ok(reply::json(StatusCode::OK, &json!({ "result": format!("{word}: {shown}") })))
+}
+
+/// What a request wants to be gone. A folder is a file, too, as the plan of this system has it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Removed {
+    File,
+    Folder,
+}
+
+impl Removed {
+    fn absent(self) -> Problem {
+        match self {
+            Removed::File => error("File does not exist"),
+            Removed::Folder => error("Folder does not exist"),
+        }
+    }
+}
+
+fn removed_as(
+    word: &'static str,
+    path: WorkspacePath,
+    workspace: &Workspace,
+) -> (Result<&'static str, WorkspaceError>, Vec<FileNote>) {
     let change = Change::Delete { path, recursive: Recursive::Yes };
-    done(&call, change, word, &shown).await.map_err(|problem| match problem.detail() {
-        "ERROR: it does not exist" => Problem::new(kinds::BAD_REQUEST, absent),
-        _ => problem,
-    })
+    let (done, notes) = change.apply(workspace);
+    (done.map(|_| word), notes)
 }
 
 /// Makes a folder and its parents; one that is there is fine.
@@ -189,14 +228,18 @@ pub(super) async fn rename(mut call: Call) -> Answered {
     let RenameBody { old_path, new_path } = call.json().await?;
     let (from, to) = (path(&old_path)?, path(&new_path)?);
     let files = open(&call).await?;
-    if let Some(parent) = to.parent().filter(|parent| !parent.is_root()) {
-        let mkdir = Change::Mkdir { path: parent, parents: Parents::Create };
-        let made = files.write(move |workspace| mkdir.apply(workspace)).await;
-        made.map_err(|error| in_words(error, &new_path))?;
-    }
-    let change = Change::Move { from, to, existing: Existing::Keep };
-    let moved = files.write(move |workspace| change.apply(workspace)).await;
-    moved.map_err(|error| in_words(error, &old_path))?;
+    let moved = files.write(move |workspace| {
+        // What is not there must not leave folders behind.
+        let made = workspace.stat(&from).and_then(|_| match to.parent() {
+            Some(parent) if !parent.is_root() => workspace.mkdir(&parent, Parents::Create),
+            Some(_) | None => Ok(()),
+        });
+        match made {
+            Ok(()) => Change::Move { from, to, existing: Existing::Keep }.apply(workspace),
+            Err(error) => (Err(error), Vec::new()),
+        }
+    });
+    moved.await.map_err(|error| in_words(error, &old_path))?;
     let result = format!("RENAMED: {old_path} -> {new_path}");
     Ok(reply::json(StatusCode::OK, &json!({ "result": result })))
 }
@@ -217,7 +260,9 @@ async fn open(call: &Call) -> Result<sandtree_actors::Files, Problem> {
 /// The path that a request names, as it is written.
 fn asked(call: &Call, in_body: Option<String>) -> Result<String, Problem> {
     let Query { file_path } = call.query()?;
-    file_path.or(in_body).ok_or_else(|| Problem::field("file_path", "is missing"))
+    let in_query = call.method == Method::GET || call.method == Method::DELETE;
+    let field = if in_query { "query.file_path" } else { "file_path" };
+    file_path.or(in_body).ok_or_else(|| Problem::field(field, "is missing"))
 }
 
 fn path(shown: &str) -> Result<WorkspacePath, Problem> {
@@ -228,10 +273,10 @@ fn path(shown: &str) -> Result<WorkspacePath, Problem> {
     }
 }
 
-fn in_words(failed: sandtree_actors::WriteError, shown: &str) -> Problem {
+fn in_words(failed: WriteError, shown: &str) -> Problem {
     match failed {
-        sandtree_actors::WriteError::Workspace(error) => said(&error, shown),
-        sandtree_actors::WriteError::Failure(failure) => failure.into(),
+        WriteError::Workspace(error) => said(&error, shown),
+        WriteError::Failure(failure) => failure.into(),
     }
 }
 

@@ -22,6 +22,8 @@ use crate::edge::reply::{self, Answered};
 /// Most projects of a list, and of one read of the store.
 const PROJECTS_MAX: usize = 10_000;
 const PAGE: u32 = 1000;
+/// Profiles of sessions, whose names are secrets of their clients and no projects'.
+const OF_SESSIONS: [&str; 3] = ["terminal_server", "daiv", "daiv_run"];
 /// Longest prompt, in bytes.
 const PROMPT_BYTES_MAX: usize = 64 * 1024;
 /// What a generated archive may hold.
@@ -46,7 +48,7 @@ pub(super) async fn list(call: Call) -> Answered {
     Ok(reply::json(StatusCode::OK, &names))
 }
 
-/// The projects of the tenant, at most [`PROJECTS_MAX`].
+/// The projects of the tenant without sessions, from the first [`PROJECTS_MAX`].
 pub(super) async fn all(call: &Call) -> Result<Vec<View>, Problem> {
     let tenant = &call.principal()?.tenant;
     let mut views: Vec<View> = Vec::new();
@@ -57,6 +59,7 @@ pub(super) async fn all(call: &Call) -> Result<Vec<View>, Problem> {
         let is_last = page.len() < PAGE as usize;
         views.extend(page);
         if is_last || views.len() >= PROJECTS_MAX {
+            views.retain(|view| !OF_SESSIONS.contains(&&*view.project.settings.profile));
             return Ok(views);
         }
     }

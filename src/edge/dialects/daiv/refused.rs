@@ -110,6 +110,7 @@ fn invalid_field(problem: &Problem) -> Response {
 fn name_of(field: &str) -> &str {
     match field {
         "image" => "base_image",
+        "argv" => "commands",
         "code.dependencies" => "dependencies",
         "code.language" => "language",
         "limits.memory_bytes" => "memory_bytes",

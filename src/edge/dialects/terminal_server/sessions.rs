@@ -130,7 +130,7 @@ fn project_id(session: &str) -> Result<ProjectId, Problem> {
     ProjectId::of_name(session).map_err(|error| Problem::field("session_id", error))
 }
 
-fn unknown() -> Problem {
+pub(super) fn unknown() -> Problem {
     Problem::new(kinds::NOT_FOUND, "Session not found")
 }
 

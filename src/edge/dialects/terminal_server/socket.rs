@@ -5,8 +5,9 @@ use sandtree_model::{Phase, Principal, ProjectKey};
 use serde::Deserialize;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 
+use super::NAME;
 use super::frames::Frames;
-use super::sessions::{key_of, or_unknown};
+use super::sessions::{key_of, or_unknown, unknown};
 use crate::edge::context::{Call, Context};
 use crate::edge::dialects::{accept_then, close_at_once};
 use crate::edge::errors::{Problem, kinds};
@@ -40,10 +41,7 @@ pub(super) async fn open(mut call: Call) -> Answered {
 
 async fn view(call: &Call) -> Result<Viewer, Problem> {
     let session = call.param("id")?;
-    // Whoever knows the id is let in.
-    let by = Principal::of_default_tenant("session");
-    let by = call.principal().unwrap_or(&by);
-    let key = key_of(by, &session)?;
+    let (by, key) = whose(call, &session).await?;
     let Query { cols, rows } = call.query()?;
     let request = ViewRequest {
         cols: cols.map(|cols| size("cols", cols)).transpose()?,
@@ -51,8 +49,21 @@ async fn view(call: &Call) -> Result<Viewer, Problem> {
         after: None,
         leave_grace: Some(call.context.settings.dialects.terminal_server.leave_grace),
     };
-    wake(&call.context, by, &key).await.map_err(or_unknown)?;
+    wake(&call.context, &by, &key).await.map_err(or_unknown)?;
     Ok(call.context.tree.open_terminal(&key, request).await?)
+}
+
+/// The session, with whom it belongs to: whoever knows its id is let in, so it may be
+/// another tenant's than the one that asks.
+async fn whose(call: &Call, session: &str) -> Result<(Principal, ProjectKey), Problem> {
+    for by in [call.principal()?.clone(), Principal::of_anonymous()] {
+        let key = key_of(&by, session)?;
+        let found = call.context.tree.get(&key).await;
+        if found.is_ok_and(|view| &*view.project.settings.profile == NAME) {
+            return Ok((by, key));
+        }
+    }
+    Err(unknown())
 }
 
 /// A session that came to rest is there again for who comes back.

@@ -204,3 +204,16 @@ async fn urls_are_as_clients_reach_the_server() {
     assert_eq!(made["preview_urls"]["primary"], primary);
     assert_eq!(made["port_mappings"]["3000"], 443);
 }
+
+#[tokio::test]
+async fn what_was_not_made_by_this_system_has_no_preview_here() {
+    let server = setup().start().await;
+    let client = server.client();
+    let body = json!({ "id": "native", "start": true });
+    let _ = client.post("/v1/projects", &body).await.expect(201);
+    for path in ["", "_status", "_port/8000/"] {
+        let call = client.request(Method::GET, &format!("/api/v1/preview/native/{path}"));
+        let answer = call.header("origin", "http://evil.example").send().await;
+        assert_eq!(answer.status, 404, "{path}: {answer:?}");
+    }
+}

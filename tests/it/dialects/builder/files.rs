@@ -84,6 +84,27 @@ async fn what_cannot_be_done_is_an_error_and_nothing_is_touched() {
     }
     let listed = project.get("files").await.expect(200).json();
     assert_eq!(listed["files"], json!(["e.txt"]));
+    let missing = project.get("files/read").await.expect(422).json();
+    assert_eq!(missing["detail"][0]["loc"], json!(["query", "file_path"]), "{missing}");
+}
+
+#[tokio::test]
+async fn a_removal_says_what_it_removed_and_a_rename_that_fails_leaves_nothing() {
+    let server = general().start().await;
+    let project = Project::create(&server.client(), "demo").await;
+    let text = json!({ "content": "x" });
+    let _ = project.put("files/write?file_path=src/a.py", &text).await.expect(200);
+    let _ = project.put("files/write?file_path=b.py", &text).await.expect(200);
+    let refused = project.delete("folders/delete?folder_path=b.py").await.expect(400);
+    assert_eq!(detail(&refused), "ERROR: b.py is not a folder");
+    let removed = project.delete("files/delete?file_path=src").await.expect(200).json();
+    assert_eq!(removed["result"], "DELETED_FOLDER: src");
+    let rename = json!({ "old_path": "nope", "new_path": "new/dir/x" });
+    let _ = project.post("files/rename", &rename).await.expect(400);
+    let tree = project.client.get("/v1/projects/demo/tree?depth=9").await.expect(200).json();
+    let paths: Vec<_> =
+        tree["entries"].as_array().expect("entries").iter().map(|it| &it["path"]).collect();
+    assert_eq!(paths, ["b.py"]);
 }
 
 #[tokio::test]

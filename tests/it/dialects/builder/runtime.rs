@@ -156,8 +156,17 @@ async fn a_key_is_needed_unless_the_configuration_says_otherwise() {
         .start()
         .await;
     let client = open.client();
-    let _ = client.get("/projects").await.expect(200);
+    let with_key = client.with_header("x-api-key", "sesame");
+    let owned = Project::started(&with_key, "owned").await;
+    assert_eq!(client.get("/projects").await.expect(200).json(), json!([]));
+    for path in ["owned/runtime/status", "owned/files", "owned/files/read?file_path=a"] {
+        let _ = client.get(&format!("/projects/{path}")).await.expect(404);
+    }
+    let body = json!({ "command": "python" });
+    let _ = client.post("/projects/owned/runtime/exec", &body).await.expect(404);
+    let _ = client.delete("/admin/projects/owned").await.expect(404);
     let _ = client.get("/v1/projects").await.expect(401);
+    let _ = owned.get("runtime/status").await.expect(200);
     let wrong = client.request(Method::GET, "/projects").header("authorization", "Bearer wrong");
     let _ = wrong.send().await.expect(401);
 }
