@@ -105,7 +105,7 @@ impl Tree {
     ///
     /// # Errors
     ///
-    /// [`Fault::EngineAway`].
+    /// [`Fault::EngineAway`](sandtree_model::Fault::EngineAway).
     pub async fn check_engine(&self) -> Answer<()> {
         self.context().check_engine().await
     }

@@ -5,7 +5,7 @@
 //! all that is in it when the request is over, however it ends. A profile's pooled
 //! sandbox is taken where the request changes nothing that it is made of.
 //!
-//! [`request`] turns a body into a [`Plan`]; [`work`] carries a plan out, for every
+//! `request` turns a body into a [`Plan`]; [`work`] carries a plan out, for every
 //! dialect; what it comes to is told as one document, or as events as it happens.
 
 mod events;

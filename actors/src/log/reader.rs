@@ -56,7 +56,7 @@ impl LogReader {
     ///
     /// # Errors
     ///
-    /// [`Fault::Disk`].
+    /// [`Fault::Disk`](sandtree_model::Fault::Disk).
     pub async fn tail(dir: PathBuf, wanted: Tail, grown: watch::Receiver<u64>) -> Answer<Self> {
         let at = dir.clone();
         let start = on_disk(move || tail::start(&at, wanted)).await?;
@@ -67,7 +67,7 @@ impl LogReader {
     ///
     /// # Errors
     ///
-    /// [`Fault::Disk`]; the call may be repeated.
+    /// [`Fault::Disk`](sandtree_model::Fault::Disk); the call may be repeated.
     ///
     /// # Cancel safety
     ///

@@ -23,7 +23,7 @@ impl Tree {
     ///
     /// # Errors
     ///
-    /// [`Refusal::WrongPhase`] when it does not run.
+    /// [`Refusal::WrongPhase`](sandtree_model::Refusal::WrongPhase) when it does not run.
     pub async fn sandbox(&self, key: &ProjectKey) -> Answer<Sandbox> {
         let admitted = self.admit(key).await?;
         let busy = Busy::new(admitted.hold.live());
@@ -36,7 +36,7 @@ impl Tree {
     ///
     /// # Errors
     ///
-    /// [`Refusal::NotFound`], for one that is being deleted as well, and [`Refusal::Busy`].
+    /// [`Refusal::NotFound`](sandtree_model::Refusal::NotFound), for one that is being deleted as well, and [`Refusal::Busy`](sandtree_model::Refusal::Busy).
     pub async fn turn(&self, key: &ProjectKey, wait: Duration) -> Answer<Turn> {
         let (entry, hold) = self.enter(key).await?;
         let turn = entry.live.turns.take(Busy::new(hold.live()), wait).await?;
@@ -49,7 +49,7 @@ impl Tree {
     ///
     /// # Errors
     ///
-    /// [`Refusal::WrongPhase`], [`Refusal::Invalid`] when it cannot be started.
+    /// [`Refusal::WrongPhase`](sandtree_model::Refusal::WrongPhase), [`Refusal::Invalid`](sandtree_model::Refusal::Invalid) when it cannot be started.
     pub async fn put_process(
         &self,
         key: &ProjectKey,
@@ -62,7 +62,7 @@ impl Tree {
     ///
     /// # Errors
     ///
-    /// As [`Tree::put_process`], and [`Refusal::Exists`] when one runs.
+    /// As [`Tree::put_process`], and [`Refusal::Exists`](sandtree_model::Refusal::Exists) when one runs.
     pub async fn start_process(&self, key: &ProjectKey, spec: ProcessSpec) -> Answer<ProcessView> {
         Ok(self.run_process(key, spec, Running::Keep).await?.0)
     }
@@ -86,7 +86,7 @@ impl Tree {
     ///
     /// # Errors
     ///
-    /// [`Refusal::NotFound`] when there was never one.
+    /// [`Refusal::NotFound`](sandtree_model::Refusal::NotFound) when there was never one.
     pub async fn stop_process(&self, key: &ProjectKey) -> Answer<ProcessView> {
         let admitted = self.admit(key).await?;
         self.settled(&admitted).await?;
@@ -97,7 +97,7 @@ impl Tree {
     ///
     /// # Errors
     ///
-    /// [`Refusal::Conflict`] when it does not run.
+    /// [`Refusal::Conflict`](sandtree_model::Refusal::Conflict) when it does not run.
     pub async fn signal_process(&self, key: &ProjectKey, signal: i32) -> Answer<()> {
         let admitted = self.admit(key).await?;
         self.settled(&admitted).await?;
@@ -109,7 +109,7 @@ impl Tree {
     ///
     /// # Errors
     ///
-    /// [`Refusal::NotFound`].
+    /// [`Refusal::NotFound`](sandtree_model::Refusal::NotFound).
     pub async fn logs(&self, key: &ProjectKey, after: Option<Cursor>) -> Answer<LogReader> {
         let (_, hold) = self.enter(key).await?;
         let dir = self.context().sandbox_dir(&hold.live().row().sandbox).log();
@@ -120,7 +120,7 @@ impl Tree {
     ///
     /// # Errors
     ///
-    /// [`Refusal::WrongPhase`], [`Refusal::Busy`] when too many look already.
+    /// [`Refusal::WrongPhase`](sandtree_model::Refusal::WrongPhase), [`Refusal::Busy`](sandtree_model::Refusal::Busy) when too many look already.
     pub async fn open_terminal(&self, key: &ProjectKey, request: ViewRequest) -> Answer<Viewer> {
         let admitted = self.admit(key).await?;
         self.lease(&admitted).await?;
@@ -145,7 +145,7 @@ impl Tree {
     ///
     /// # Errors
     ///
-    /// [`Refusal::NotFound`], and faults of the disk.
+    /// [`Refusal::NotFound`](sandtree_model::Refusal::NotFound), and faults of the disk.
     pub async fn files(&self, key: &ProjectKey) -> Answer<Files> {
         let admitted = self.admit(key).await?;
         let live = admitted.hold.live();

@@ -16,7 +16,7 @@ impl Tree {
     ///
     /// # Errors
     ///
-    /// [`Refusal::WrongPhase`], [`Refusal::Conflict`] when a later request won, and
+    /// [`Refusal::WrongPhase`](sandtree_model::Refusal::WrongPhase), [`Refusal::Conflict`](sandtree_model::Refusal::Conflict) when a later request won, and
     /// faults.
     pub async fn operate(
         &self,
@@ -90,7 +90,7 @@ impl Tree {
     ///
     /// # Errors
     ///
-    /// [`Refusal::Invalid`], and faults of the store.
+    /// [`Refusal::Invalid`](sandtree_model::Refusal::Invalid), and faults of the store.
     pub async fn patch(&self, key: &ProjectKey, patch: PatchRequest) -> Answer<View> {
         let admitted = self.admit(key).await?;
         let limits = check_limits(admitted.hold.live().row().settings.limits.with(patch.limits))?;

@@ -42,7 +42,7 @@ impl Tree {
     ///
     /// # Errors
     ///
-    /// [`Fault::StoreAway`].
+    /// [`Fault::StoreAway`](sandtree_model::Fault::StoreAway).
     pub async fn list(&self, tenant: &TenantId, filter: &Filter) -> Answer<Vec<View>> {
         let rows = self.context().store.list(tenant, filter).await.map_err(store_away)?;
         let view = |row: Project| match self.context().directory.find(&row.key) {

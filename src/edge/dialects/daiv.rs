@@ -5,14 +5,14 @@
 //!
 //! | what | where |
 //! | --- | --- |
-//! | bodies and their 422 | [`validate`] |
-//! | every other refusal | [`refused`] |
-//! | sessions and whose turn it is | [`session`] |
-//! | commands, and what they changed | [`run`], [`patch`] |
-//! | first files, and all later ones | [`seed`], [`fs`] |
-//! | requests that have a sandbox of their own | [`once`] |
-//! | what may be reached | [`egress`] |
-//! | health and version | [`health`] |
+//! | bodies and their 422 | `validate` |
+//! | every other refusal | `refused` |
+//! | sessions and whose turn it is | `session` |
+//! | commands, and what they changed | `run`, `patch` |
+//! | first files, and all later ones | `seed`, `fs` |
+//! | requests that have a sandbox of their own | `once` |
+//! | what may be reached | `egress` |
+//! | health and version | `health` |
 
 mod egress;
 mod fs;
