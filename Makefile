@@ -37,9 +37,10 @@ test: images ## Set everything up and run all tests
 soak: export SANDTREE_SOAK_KILLS ?= 300
 soak: export SANDTREE_SOAK_PROJECTS ?= 50
 soak: export SANDTREE_SOAK_SECONDS ?= 1200
+soak: export SANDTREE_SOAK_DIALECTS_SECONDS ?= 600
 soak: export SANDTREE_SOAK_AWAY_SECONDS ?= 60
 soak: export SANDTREE_SOAK_REPORT := $(CURDIR)/docs/benchmarks/soak.md
-soak: images ## All images, then kill the server 300 times and at every crash point, then 20 minutes of load with faults
+soak: images ## All images, then kill the server 300 times and at every crash point, then 20 minutes of load with faults and 10 by all dialects
 	images/build --all
 	SANDTREE_ALL_IMAGES=1 cargo test --locked --test it bharatbuild::images -- --test-threads 1
 	cargo test --locked --test it private_engine -- --test-threads 1

@@ -8,10 +8,13 @@
 //! | `SANDTREE_SOAK_KILLS` | kills at random moments | 30 |
 //! | `SANDTREE_SOAK_PROJECTS` | projects, reused from kill to kill | 6 |
 //! | `SANDTREE_SOAK_SECONDS` | length of the mixed load | 20 |
+//! | `SANDTREE_SOAK_DIALECTS_SECONDS` | length of the load by all dialects at once | 60 |
 //! | `SANDTREE_SOAK_REPORT` | file that the results are written to | none |
 
 #[path = "soak/check.rs"]
 mod check;
+#[path = "soak/dialects.rs"]
+mod dialects;
 #[path = "soak/kills.rs"]
 mod kills;
 #[path = "soak/ledger.rs"]
@@ -20,9 +23,14 @@ mod ledger;
 mod load;
 #[path = "soak/report.rs"]
 mod report;
+#[path = "it/dialects/socket.rs"]
+#[expect(dead_code, reason = "shared with the other suites")]
+mod socket;
 #[path = "it/support.rs"]
 #[expect(dead_code, reason = "shared with the other suites")]
 mod support;
+#[path = "soak/used.rs"]
+mod used;
 #[path = "soak/verdict.rs"]
 mod verdict;
 #[path = "soak/worker.rs"]

@@ -17,6 +17,7 @@ use crate::check::settle;
 use crate::ledger::Ledger;
 use crate::report::Report;
 use crate::support::server;
+use crate::used::Used;
 use crate::worker::Worker;
 use crate::{number, seed};
 
@@ -26,59 +27,6 @@ const ROUND: Duration = Duration::from_secs(10);
 const MOVERS: usize = 4;
 /// The engine is away for so long at a time.
 const AWAY_MS_MAX: u64 = 3000;
-/// Until everything that is kept for a while is let go: threads that wait for work on the
-/// disk, connections, actors of projects at rest.
-const QUIET_WITHIN: Duration = Duration::from_secs(90);
-/// Memory that may stay: what the allocator keeps, and the rows in the store's cache.
-const MEMORY_MAY_GROW_BYTES: u64 = 24 * 1024 * 1024;
-/// Connections and threads that come and go by themselves.
-const MAY_DIFFER: usize = 6;
-
-/// What a server uses.
-#[derive(Debug, Clone, Copy)]
-struct Used {
-    memory_bytes: u64,
-    descriptors: usize,
-    threads: usize,
-    containers: usize,
-    directories: usize,
-    disk_bytes: u64,
-}
-
-impl Used {
-    fn by(server: &TestServer) -> Self {
-        let (descriptors, threads) = server.descriptors_and_threads();
-        let dir = server.data_dir();
-        let count =
-            |dir: &str| std::fs::read_dir(server.data_dir().join(dir)).map_or(0, Iterator::count);
-        Self {
-            memory_bytes: server.resident_bytes(),
-            descriptors,
-            threads,
-            containers: server.containers().len(),
-            directories: count("sandboxes") + count("trash"),
-            disk_bytes: bytes_below(&dir.join("sandboxes")) + bytes_below(&dir.join("trash")),
-        }
-    }
-
-    /// Whether all is as it was before.
-    fn is_back_at(&self, before: &Self) -> bool {
-        self.memory_bytes <= before.memory_bytes + MEMORY_MAY_GROW_BYTES
-            && self.descriptors <= before.descriptors + MAY_DIFFER
-            && self.threads <= before.threads + MAY_DIFFER
-            && (self.containers, self.directories, self.disk_bytes) == (0, 0, 0)
-    }
-}
-
-/// Bytes of files below a directory of the test's own projects.
-fn bytes_below(dir: &std::path::Path) -> u64 {
-    let entries = std::fs::read_dir(dir).into_iter().flatten().flatten();
-    let sizes = entries.map(|entry| match entry.file_type() {
-        Ok(kind) if kind.is_dir() => bytes_below(&entry.path()),
-        Ok(_) | Err(_) => entry.metadata().map_or(0, |meta| meta.len()),
-    });
-    sizes.sum()
-}
 
 struct Soak {
     server: TestServer,
@@ -110,13 +58,13 @@ async fn after_a_long_load_with_faults_everything_is_as_it_was() {
     // The first round fills what is kept for good, such as the store's cache.
     soak.round().await;
     soak.clear().await;
-    let before = soak.used_when_quiet(None).await;
+    let before = Used::when_quiet(&soak.server, None).await;
     let began = Instant::now();
     while began.elapsed() < length {
         soak.round().await;
     }
     soak.clear().await;
-    let after = soak.used_when_quiet(Some(&before)).await;
+    let after = Used::when_quiet(&soak.server, Some(&before)).await;
     soak.report(projects, length, &before, &after);
     assert!(after.is_back_at(&before), "{before:?} before, {after:?} after");
 }
@@ -185,23 +133,6 @@ impl Soak {
         }
     }
 
-    /// What is used once it is at least as little as before, or does not fall any more.
-    async fn used_when_quiet(&self, before: Option<&Used>) -> Used {
-        let (ends, mut ticks) =
-            (Instant::now() + QUIET_WITHIN, tokio::time::interval(Duration::from_secs(1)));
-        // Threads for the disk end after ten quiet seconds.
-        let first = Instant::now() + Duration::from_secs(15);
-        loop {
-            ticks.tick().await;
-            let used = Used::by(&self.server);
-            let is_back = before.is_none_or(|before| used.is_back_at(before));
-            let is_enough = Instant::now() >= first && is_back;
-            if is_enough || Instant::now() >= ends {
-                return used;
-            }
-        }
-    }
-
     fn report(&self, projects: u64, length: Duration, before: &Used, after: &Used) {
         let mut report = Report::new("Mixed load");
         let answers: u64 = self.ledgers.iter().map(|ledger| ledger.answers).sum();
@@ -210,21 +141,7 @@ impl Soak {
         report.line("requests that were done", answers);
         report.line("requests that were refused, mostly while the engine was away", self.refused);
         report.line("faults", self.faults);
-        let kib = |used: &Used| used.memory_bytes / 1024;
-        let both = |before: String, after: String| format!("{before} before, {after} after");
-        report.line("memory", both(format!("{} KiB", kib(before)), format!("{} KiB", kib(after))));
-        for (what, before, after) in [
-            ("descriptors", before.descriptors, after.descriptors),
-            ("threads", before.threads, after.threads),
-            ("containers", before.containers, after.containers),
-            ("directories of sandboxes", before.directories, after.directories),
-        ] {
-            report.line(what, both(before.to_string(), after.to_string()));
-        }
-        report.line(
-            "bytes in them",
-            both(before.disk_bytes.to_string(), after.disk_bytes.to_string()),
-        );
+        before.tell(after, &mut report);
         report.write();
     }
 }
