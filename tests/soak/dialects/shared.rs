@@ -29,6 +29,9 @@ pub(crate) async fn create(client: &Client) {
         let _ = client.put(&path("files/write?file_path=name.txt"), &name).await.expect(200);
         let serve = json!({ "command": "python", "args": ["-m", "http.server", PORT.to_string()] });
         let _ = client.post(&path("runtime/run"), &serve).await.expect(200);
+        // Its preview is for pages of every origin, so it has to be asked for.
+        let create = format!("/api/v1/containers/{project}/create");
+        let _ = client.post(&create, &json!({ "project_type": "python" })).await.expect(200);
         until("its files to be served", async || client.get(&preview(project)).await.status == 200)
             .await;
     }

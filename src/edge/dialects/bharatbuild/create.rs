@@ -99,10 +99,14 @@ pub(super) async fn create(mut call: Call) -> Answered {
 }
 
 async fn reuse(call: &Call, view: View, wanted: &Wanted) -> Result<View, Problem> {
-    if view.project.phase == Phase::Running && project::label(&view, DELETED).is_none() {
-        return Ok(view);
-    }
     let tree = &call.context.tree;
+    if view.project.phase == Phase::Running && project::label(&view, DELETED).is_none() {
+        if project::label(&view, TYPE).is_some() {
+            return Ok(view);
+        }
+        // Of another dialect until now: from here on its preview is shown.
+        return project::set_labels(tree, &view.project.key, wanted.labels.iter().cloned()).await;
+    }
     let changes = wanted.labels.iter().cloned().chain([(DELETED, None)]);
     let patch = PatchRequest {
         image: image(call, wanted),
