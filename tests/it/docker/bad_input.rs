@@ -150,7 +150,8 @@ async fn fields_of_changes_and_commands_are_refused_by_name() {
     let (_server, client) = start().await;
     let fields = [
         ("PATCH", PROJECT, r#"{"odd": 1}"#, "odd"),
-        ("PATCH", PROJECT, r#"{"image": "x"}"#, "image"),
+        ("PATCH", PROJECT, r#"{"image": "../x"}"#, "image"),
+        ("PATCH", PROJECT, r#"{"profile": "x"}"#, "profile"),
         ("PATCH", PROJECT, r#"{"limits": {"pids": 0}}"#, "limits.pids"),
         ("PATCH", PROJECT, r#"{"limits": {"memory_bytes": -1}}"#, "limits.memory_bytes"),
         ("PATCH", PROJECT, r#"{"limits": {"odd": 1}}"#, "limits.odd"),
