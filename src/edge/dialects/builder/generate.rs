@@ -10,25 +10,34 @@ use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use http_body_util::{BodyExt as _, Full, Limited};
 use hyper_util::rt::TokioIo;
+use rustix::process::{Pid, Signal, kill_process_group};
 use sandtree_model::command_policy::words::words;
 use serde::Deserialize;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
-use tokio::process::Command;
+use tokio::process::{Child, Command};
+use tokio::sync::Semaphore;
 use warp::http::header::{CONTENT_TYPE, HOST};
 use warp::http::{Request, StatusCode, Uri};
 
 use crate::config::dialects::Builder;
 use crate::edge::errors::{Problem, kinds};
 
+/// Generations at a time, in the whole server: each may hold an answer in memory.
+const GENERATIONS_MAX: usize = 4;
 /// Largest answer of a generator, in bytes.
 const ANSWER_BYTES_MAX: usize = 256 * 1024 * 1024;
 /// Most files of a JSON answer.
 const FILES_MAX: usize = 10_000;
-/// Longest part of a program's complaint that is passed on, in characters.
+/// What is kept of a program's complaint, in bytes.
+const COMPLAINT_BYTES_MAX: u64 = 64 * 1024;
+/// Longest part of it that is passed on, in characters.
 const COMPLAINT_CHARS_MAX: usize = 500;
 /// Longest name that is made of a prompt, in characters.
 const NAME_CHARS_MAX: usize = 40;
+
+/// Places for generations.
+static PLACES: Semaphore = Semaphore::const_new(GENERATIONS_MAX);
 
 /// A project that was generated.
 #[derive(Debug, PartialEq, Eq)]
@@ -59,12 +68,15 @@ struct Answer {
 ///
 /// # Errors
 ///
-/// 501 when there is none, 502 when it fails, 504 when it takes too long.
+/// 501 when there is none, 429 when too many are under way, 502 when it fails, 504 when it
+/// takes too long.
 pub(super) async fn generated(settings: &Builder, prompt: &str) -> Result<Generated, Problem> {
     if settings.generator.is_empty() {
         let detail = "there is no generator; set dialects.builder.generator";
         return Err(Problem::new(kinds::NOT_IMPLEMENTED, detail));
     }
+    let full = || format!("{GENERATIONS_MAX} generations at once is the limit; try again later");
+    let _place = PLACES.try_acquire().map_err(|_| Problem::new(kinds::BUSY, full()))?;
     let question = serde_json::json!({ "prompt": prompt }).to_string();
     let asked = async {
         match settings.generator.parse::<Uri>() {
@@ -81,38 +93,37 @@ fn failed(detail: impl Into<String>) -> Problem {
     Problem::new(kinds::GENERATOR, detail)
 }
 
+/// Kills a program with everything that it started, unless that has left its group.
+struct Group(Option<Pid>);
+
+impl Drop for Group {
+    fn drop(&mut self) {
+        if let Some(group) = self.0 {
+            // It may have ended by itself.
+            let _ = kill_process_group(group, Signal::KILL);
+        }
+    }
+}
+
 /// Runs a program. Dropped, it kills it.
 async fn ask_program(line: &str, question: String) -> Result<Vec<u8>, Problem> {
     let words =
         words(line).map_err(|error| failed(format!("dialects.builder.generator: {error}")))?;
     let (program, arguments) =
         words.split_first().ok_or_else(|| failed("dialects.builder.generator is empty"))?;
-    let child = Command::new(program)
-        .args(arguments)
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .kill_on_drop(true)
-        .spawn();
-    let mut child = child.map_err(|error| failed(format!("{program} cannot be run: {error}")))?;
-    let (input, output, errors) = (child.stdin.take(), child.stdout.take(), child.stderr.take());
-    let (Some(mut input), Some(output), Some(errors)) = (input, output, errors) else {
-        return Err(Problem::internal("a program without its pipes"));
-    };
-    let (mut answer, mut complaint) = (Vec::new(), Vec::new());
-    let feed = async move {
-        // A program that does not read its question may answer all the same.
-        let _ = input.write_all(question.as_bytes()).await;
-    };
-    let (mut output, mut errors) =
-        (output.take(ANSWER_BYTES_MAX as u64 + 1), errors.take(64 * 1024));
-    let (read, _, ()) =
-        tokio::join!(output.read_to_end(&mut answer), errors.read_to_end(&mut complaint), feed);
-    read.map_err(|error| failed(format!("the generator's answer: {error}")))?;
-    if answer.len() > ANSWER_BYTES_MAX {
-        return Err(failed(format!("the generator's answer is over {ANSWER_BYTES_MAX} bytes")));
+    let mut command = Command::new(program);
+    // The server's own settings hold its key, and what a prompt can lead to is unknown.
+    for (name, _) in std::env::vars_os() {
+        if name.as_encoded_bytes().starts_with(b"SANDTREE_") {
+            command.env_remove(name);
+        }
     }
-    drop((output, errors));
+    command.args(arguments).process_group(0).kill_on_drop(true);
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let child = command.spawn();
+    let mut child = child.map_err(|error| failed(format!("{program} cannot be run: {error}")))?;
+    let _group = Group(child.id().and_then(|id| Pid::from_raw(i32::try_from(id).ok()?)));
+    let (answer, complaint) = talk(&mut child, &question).await?;
     let status = child.wait().await.map_err(|error| failed(error.to_string()))?;
     if status.success() {
         return Ok(answer);
@@ -120,6 +131,41 @@ async fn ask_program(line: &str, question: String) -> Result<Vec<u8>, Problem> {
     let complaint = String::from_utf8_lossy(&complaint);
     let complaint: String = complaint.trim().chars().take(COMPLAINT_CHARS_MAX).collect();
     Err(failed(format!("the generator ended with {status}: {complaint}")))
+}
+
+/// Writes the question and reads both streams to their ends, since a program may wait for
+/// any of the three.
+async fn talk(child: &mut Child, question: &str) -> Result<(Vec<u8>, Vec<u8>), Problem> {
+    let (input, output, errors) = (child.stdin.take(), child.stdout.take(), child.stderr.take());
+    let (Some(mut input), Some(output), Some(mut errors)) = (input, output, errors) else {
+        return Err(Problem::internal("a program without its pipes"));
+    };
+    let broken = |error: std::io::Error| failed(format!("the generator's answer: {error}"));
+    let feed = async move {
+        // A program that does not read its question may answer all the same.
+        let _ = input.write_all(question.as_bytes()).await;
+        Ok(())
+    };
+    let read = async move {
+        let mut answer = Vec::new();
+        output.take(ANSWER_BYTES_MAX as u64 + 1).read_to_end(&mut answer).await.map_err(broken)?;
+        if answer.len() > ANSWER_BYTES_MAX {
+            return Err(failed(format!("the generator's answer is over {ANSWER_BYTES_MAX} bytes")));
+        }
+        Ok(answer)
+    };
+    let listen = async move {
+        let mut complaint = Vec::new();
+        (&mut errors)
+            .take(COMPLAINT_BYTES_MAX)
+            .read_to_end(&mut complaint)
+            .await
+            .map_err(broken)?;
+        tokio::io::copy(&mut errors, &mut tokio::io::sink()).await.map_err(broken)?;
+        Ok(complaint)
+    };
+    let (answer, complaint, ()) = tokio::try_join!(read, listen, feed)?;
+    Ok((answer, complaint))
 }
 
 /// Posts the question to an endpoint.

@@ -60,6 +60,38 @@ async fn a_program_makes_a_project_of_a_prompt() {
 }
 
 #[tokio::test]
+async fn a_program_may_complain_at_length_and_sees_nothing_of_the_servers_settings() {
+    let (_dir, program) = script(
+        r#"head -c 300000 /dev/zero | tr '\0' x >&2
+           echo "{\"project_name\": \"env\", \"files\": {\"env\": \"$(env | grep -c SANDTREE_)\"}}""#,
+    );
+    let server = general().env("SANDTREE_DIALECTS__BUILDER__GENERATOR", program).start().await;
+    let client = server.client();
+    let _ = client.post("/projects/generate", &json!({ "prompt": "x" })).await.expect(200);
+    let read: Value = client.get("/projects/env/files/read?file_path=env").await.expect(200).json();
+    assert_eq!(read["content"], "0");
+}
+
+#[tokio::test]
+async fn what_a_program_started_ends_with_its_time() {
+    let (dir, program) = script("cd \"$(dirname \"$0\")\"; sleep 1000 & echo $! > pid; wait");
+    let server = general()
+        .env("SANDTREE_DIALECTS__BUILDER__GENERATOR", program)
+        .env("SANDTREE_DIALECTS__BUILDER__GENERATOR_TIMEOUT", "1s")
+        .start()
+        .await;
+    let client = server.client();
+    let _ = client.post("/projects/generate", &json!({ "prompt": "x" })).await.expect(504);
+    let pid = std::fs::read_to_string(dir.path().join("pid")).expect("the pid of its child");
+    let status = format!("/proc/{}/status", pid.trim());
+    sandtree_testkit::until("the end of its child", async || {
+        std::fs::read_to_string(&status).is_ok_and(|it| it.contains("Z (zombie)"))
+            || std::fs::metadata(&status).is_err()
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn an_endpoint_makes_a_project_of_a_prompt() {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let address = listener.local_addr().expect("an address");
