@@ -197,7 +197,7 @@ fn detail(problem: &Problem) -> Response {
         kinds::INVALID_FIELD | kinds::MALFORMED_BODY => {
             let field = problem.at_field().unwrap_or_default();
             let (part, field) =
-                field.split_once("query.").map_or(("body", field), |(_, it)| ("query", it));
+                field.strip_prefix("query.").map_or(("body", field), |it| ("query", it));
             let place: Vec<_> = [part, field].into_iter().filter(|it| !it.is_empty()).collect();
             let fault = json!({ "type": "value_error", "loc": place, "msg": problem.detail() });
             (422, json!([fault]))

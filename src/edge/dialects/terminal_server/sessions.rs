@@ -68,6 +68,7 @@ pub(super) async fn create(mut call: Call) -> Answered {
     let (view, _) = made.inspect_err(|failure| {
         tracing::warn!(event = "container.failed", session_id = session, %failure);
     })?;
+    place.made();
     tracing::info!(event = "session.created", session_id = session, user_id = user);
     let mut shown = document(&call, &session, &view);
     shown["websocket_url"] = json!(websocket_url(&call, &session)?);
@@ -189,17 +190,22 @@ impl Place {
         let mut users = context.dialects.sessions.users();
         users.retain(|_, recent| recent.is_recent());
         let recent = users.entry(user.to_owned()).or_default();
-        if most > 0 && recent.made.len() >= most {
+        if most > 0 && recent.made.len() + recent.being_made.len() >= most {
             let detail = format!("Session limit reached: {most} within an hour");
             return Err(Problem::new(kinds::BUSY, detail));
-        }
-        if most > 0 {
-            recent.made.push_back(Instant::now());
         }
         let earlier = recent.being_made.iter().cloned().collect();
         recent.being_made.push(id.clone());
         drop(users);
         Ok(Self { context: context.clone(), user: user.to_owned(), id: id.clone(), earlier })
+    }
+
+    /// The session was made, and counts for an hour; what was refused does not.
+    fn made(&self) {
+        if self.context.settings.dialects.terminal_server.sessions_per_hour_max > 0 {
+            let mut users = self.context.dialects.sessions.users();
+            users.entry(self.user.clone()).or_default().made.push_back(Instant::now());
+        }
     }
 
     /// # Errors

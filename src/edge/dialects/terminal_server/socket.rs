@@ -1,7 +1,7 @@
 //! The WebSocket of a session.
 
 use sandtree_actors::{Operation, ViewRequest, Viewer};
-use sandtree_model::{Phase, Principal, ProjectKey};
+use sandtree_model::{Failure, Phase, Principal, ProjectKey};
 use serde::Deserialize;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 
@@ -58,9 +58,11 @@ async fn view(call: &Call) -> Result<Viewer, Problem> {
 async fn whose(call: &Call, session: &str) -> Result<(Principal, ProjectKey), Problem> {
     for by in [Principal::of_default_tenant("session"), Principal::of_anonymous()] {
         let key = key_of(&by, session)?;
-        let found = call.context.tree.get(&key).await;
-        if found.is_ok_and(|view| &*view.project.settings.profile == NAME) {
-            return Ok((by, key));
+        match call.context.tree.get(&key).await {
+            Ok(view) if &*view.project.settings.profile == NAME => return Ok((by, key)),
+            Ok(_) | Err(Failure::Refused(_)) => {}
+            // A store that is away says nothing about the session.
+            Err(fault @ Failure::Faulted(_)) => return Err(fault.into()),
         }
     }
     Err(unknown())
