@@ -72,6 +72,8 @@ async fn a_full_disk_below_postgresql_is_told_and_room_is_all_it_needs() {
     let before = Before::running(&server.client()).await;
     // Its log has room, and the tables have not.
     postgres.sql("SELECT pg_switch_wal()");
+    // The next file of the log is made by the first write to it, which has to be now.
+    postgres.sql("CREATE TABLE room (taken INTEGER)");
     disk.fill();
     let made = create_until_refused(&server).await;
     assert!(server.log().contains("the database's disk is full"), "{}", server.log());
