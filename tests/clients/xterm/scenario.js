@@ -30,8 +30,11 @@ function browserPath() {
 async function typing(screen) {
   await screen.run("echo he''llo");
   await screen.line('hello');
-  await screen.run('sleep 1000');
+  await screen.run("echo sl''eeps; sleep 1000");
+  await screen.line('sleeps');
   await screen.press('Control+c');
+  // The interrupt drops what was typed after it and not read, as in every terminal.
+  await screen.prompt();
   await screen.run("echo af''ter");
   await screen.line('after');
 }

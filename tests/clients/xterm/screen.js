@@ -86,6 +86,11 @@ class Screen {
     return lines.lastIndexOf(text);
   }
 
+  // Waits until the shell asks for a command: nothing is on its line yet.
+  async prompt() {
+    await this.until('free prompt', ({ lines }) => /[$#] *$/.test(lines.filter(Boolean).at(-1) ?? ''));
+  }
+
   // Waits until the other screen is shown: `alternate` is that of a program which fills it.
   async kind(kind) {
     await this.until(`${kind} screen`, (shown, kind) => shown.kind === kind, kind);
