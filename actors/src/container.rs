@@ -17,6 +17,7 @@ mod boot;
 mod facts;
 mod lease;
 mod meaning;
+mod patch;
 mod queue;
 mod work;
 
@@ -25,8 +26,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ractor::{Actor, ActorProcessingErr, ActorRef, RpcReplyPort};
-use sandtree_model::{Answer, Principal, ProjectPatch};
+use sandtree_model::{Answer, Principal};
 use sandtree_wire::JobState;
+use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
@@ -34,8 +36,9 @@ use crate::context::Context;
 use crate::home::{Home, OpenHome};
 use crate::link::{Link, LinkNews};
 use crate::live::Live;
-use crate::ports::{WhatHappened, Write};
+use crate::ports::WhatHappened;
 use crate::project::ProjectMsg;
+use crate::request::PatchRequest;
 use crate::tree::Operation;
 pub(crate) use meaning::target_of;
 use queue::RETRY_AFTER;
@@ -48,7 +51,7 @@ pub(crate) enum ContainerMsg {
     /// Ask: bring the project to where the operation leads.
     Operate(Asked),
     /// Ask: change settings.
-    Patch(Box<ProjectPatch>, RpcReplyPort<Answer<()>>),
+    Patch(Box<PatchRequest>, RpcReplyPort<Answer<()>>),
     /// Ask: the link to the init of the running sandbox.
     Lease(LeaseReply),
     /// Tell: take stock, and go on to where the project was asked to be.
@@ -119,6 +122,8 @@ pub(crate) struct State {
     happened_meanwhile: Option<WhatHappened>,
     /// Who waits for a running sandbox's link, which is being made again.
     leases: Vec<LeaseReply>,
+    /// One place: for the change of settings that is made.
+    patching: Arc<Semaphore>,
     /// Ended with the actor.
     tasks: JoinSet<()>,
 }
@@ -162,6 +167,7 @@ impl Actor for ContainerActor {
             queue: VecDeque::new(),
             happened_meanwhile: None,
             leases: Vec::new(),
+            patching: Arc::new(Semaphore::new(1)),
             tasks: JoinSet::new(),
         };
         if let Some(home) = home {
@@ -190,22 +196,5 @@ impl Actor for ContainerActor {
         state.advance();
         while state.tasks.try_join_next().is_some() {}
         Ok(())
-    }
-}
-
-impl State {
-    fn patch(&mut self, patch: ProjectPatch, reply: RpcReplyPort<Answer<()>>) {
-        let (context, live) = (Arc::clone(&self.context), Arc::clone(&self.live));
-        let link = self.link.clone();
-        self.tasks.spawn(async move {
-            let env_changed = patch.env.is_some();
-            let write = Write::Patch(live.row().uid.clone(), Box::new(patch));
-            let mut outcome = context.write(Some(&live), write).await.map(|_| ());
-            if let (Ok(()), true, Some(link)) = (&outcome, env_changed, link) {
-                let configuration = boot::configuration(&context, &live.row());
-                outcome = link.configure(configuration).await.map(|_| ());
-            }
-            let _ = reply.send(outcome);
-        });
     }
 }

@@ -3,9 +3,12 @@
 use sandtree_model::durations::Timeout;
 use sandtree_model::limits::OutOfRange;
 use sandtree_model::project::{
-    ENV_BYTES_MAX, ENV_ENTRIES_MAX, Idempotency, LABEL_BYTES_MAX, LABELS_MAX, Texts,
+    ENV_BYTES_MAX, ENV_ENTRIES_MAX, Idempotency, LABEL_BYTES_MAX, LABELS_MAX, Texts, TextsPatch,
+    patched,
 };
-use sandtree_model::{Limits, LimitsPatch, Network, Profile, ProjectId, Refusal, Settings};
+use sandtree_model::{
+    Limits, LimitsPatch, Network, Profile, ProjectId, ProjectPatch, Refusal, Settings,
+};
 
 /// What a new project is to be; what is absent comes from its profile.
 #[derive(Debug, Clone, Default)]
@@ -41,16 +44,38 @@ pub struct CreateRequest {
 pub struct PatchRequest {
     /// Replaces the image from the next start on.
     pub image: Option<Box<str>>,
-    /// Replaces the environment; programs started from now on see it.
-    pub env: Option<Texts>,
-    /// Replaces the labels.
-    pub labels: Option<Texts>,
+    /// Changes the environment; programs started from now on see it.
+    pub env: TextsPatch,
+    /// Changes the labels.
+    pub labels: TextsPatch,
     /// Changes the limits from the next start on.
     pub limits: LimitsPatch,
     /// Replaces the idle timeout.
     pub idle_timeout: Option<Timeout>,
     /// Replaces the maximum lifetime.
     pub max_lifetime: Option<Timeout>,
+}
+
+impl PatchRequest {
+    /// What it makes of the settings as they are.
+    pub(crate) fn of(self, now: &Settings, at: u64) -> Result<ProjectPatch, Refusal> {
+        let texts = |texts: &Texts, patch: TextsPatch| {
+            (!patch.is_empty()).then(|| patched(texts.clone(), patch))
+        };
+        let (env, labels) = (texts(&now.env, self.env), texts(&now.labels, self.labels));
+        self.image.as_deref().map_or(Ok(()), check_image)?;
+        env.as_ref().map_or(Ok(()), check_env)?;
+        labels.as_ref().map_or(Ok(()), check_labels)?;
+        Ok(ProjectPatch {
+            image: self.image,
+            env,
+            labels,
+            limits: Some(check_limits(now.limits.with(self.limits))?),
+            idle_timeout: self.idle_timeout,
+            max_lifetime: self.max_lifetime,
+            at,
+        })
+    }
 }
 
 /// Longest name of an image, in bytes.

@@ -128,9 +128,7 @@ pub async fn change(mut call: Call) -> Answered {
     body::require_media(&call.headers, &[JSON, MERGE_PATCH])?;
     call.headers.insert(CONTENT_TYPE, HeaderValue::from_static(context::JSON));
     let patch: PatchBody = call.json().await?;
-    let tree = &call.context.tree;
-    let now = tree.get(&key).await?;
-    let view = tree.patch(&key, patch.into_request(&now.project.settings)).await?;
+    let view = call.context.tree.patch(&key, patch.into_request()).await?;
     Ok(reply::json(StatusCode::OK, &document(&view)))
 }
 

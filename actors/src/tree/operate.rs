@@ -1,13 +1,13 @@
 //! Operations on the life cycle, and changes of settings.
 
-use sandtree_model::{Answer, Principal, ProjectKey, ProjectPatch, ProjectUid};
+use sandtree_model::{Answer, Principal, ProjectKey, ProjectUid};
 
 use super::enter::Admitted;
 use super::{Operation, Tree};
 use crate::ask::ask;
 use crate::container::{Asked, ContainerMsg};
 use crate::project::ProjectMsg;
-use crate::request::{PatchRequest, check_env, check_image, check_labels, check_limits};
+use crate::request::PatchRequest;
 use crate::view::View;
 
 impl Tree {
@@ -93,19 +93,6 @@ impl Tree {
     /// [`Refusal::Invalid`](sandtree_model::Refusal::Invalid), and faults of the store.
     pub async fn patch(&self, key: &ProjectKey, patch: PatchRequest) -> Answer<View> {
         let admitted = self.admit(key).await?;
-        let limits = check_limits(admitted.hold.live().row().settings.limits.with(patch.limits))?;
-        patch.image.as_deref().map_or(Ok(()), check_image)?;
-        patch.env.as_ref().map_or(Ok(()), check_env)?;
-        patch.labels.as_ref().map_or(Ok(()), check_labels)?;
-        let patch = ProjectPatch {
-            image: patch.image,
-            env: patch.env,
-            labels: patch.labels,
-            limits: Some(limits),
-            idle_timeout: patch.idle_timeout,
-            max_lifetime: patch.max_lifetime,
-            at: self.context().clock.now(),
-        };
         self.ask_project(&admitted, |reply| {
             ProjectMsg::Container(ContainerMsg::Patch(Box::new(patch), reply))
         })

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use futures_util::future::join_all;
 use sandtree_model::project::Idempotency;
 use sandtree_model::{LimitsPatch, Principal};
 use sandtree_testkit::{FaultPlan, InitTrouble, Op, When};
@@ -241,6 +242,24 @@ async fn changed_limits_and_images_make_a_new_container_at_the_next_start() {
 }
 
 #[tokio::test]
+async fn changes_that_are_made_at_once_are_all_kept() {
+    let world = World::new();
+    let tree = world.spawn().await;
+    tree.create(named("demo")).await.expect("a project");
+    let names = || (0..50).map(|number| Box::<str>::from(format!("label-{number}")));
+    let patches = names().map(|name| {
+        let labels = [(name, Some("kept".into()))].into();
+        let patch = PatchRequest { labels, ..PatchRequest::default() };
+        tree.call(|tree| async move { tree.patch(&key("demo"), patch).await })
+    });
+    for patched in join_all(patches).await {
+        patched.expect("a patch");
+    }
+    let kept = tree.get("demo").await.expect("the project").project.settings.labels.clone();
+    assert_eq!(kept, names().map(|name| (name, "kept".into())).collect());
+}
+
+#[tokio::test]
 async fn the_environment_reaches_init_and_its_changes_too() {
     let world = World::new();
     let tree = world.spawn().await;
@@ -255,7 +274,8 @@ async fn the_environment_reaches_init_and_its_changes_too() {
         }
     };
     init.until("the environment", knows("one")).await;
-    let patch = PatchRequest { env: Some(env("two")), ..PatchRequest::default() };
+    let env = [("NAME".into(), Some("two".into()))].into();
+    let patch = PatchRequest { env, ..PatchRequest::default() };
     let patched = tree.call(|tree| async move { tree.patch(&key("demo"), patch).await }).await;
     patched.expect("a patch");
     init.until("the changed environment", knows("two")).await;

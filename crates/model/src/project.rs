@@ -23,6 +23,21 @@ pub const LABEL_BYTES_MAX: usize = 256;
 /// Names and values.
 pub type Texts = BTreeMap<Box<str>, Box<str>>;
 
+/// Names and values to set; a name without a value is one to remove.
+pub type TextsPatch = BTreeMap<Box<str>, Option<Box<str>>>;
+
+/// These with some of them set, and some removed.
+#[must_use]
+pub fn patched(mut texts: Texts, patch: TextsPatch) -> Texts {
+    for (name, value) in patch {
+        match value {
+            Some(value) => texts.insert(name, value),
+            None => texts.remove(&name),
+        };
+    }
+    texts
+}
+
 /// What a tenant may set on a project; all of it has a value from the start.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Settings {

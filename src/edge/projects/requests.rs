@@ -1,12 +1,10 @@
 //! Bodies and queries of requests about projects. A field that is not here is refused.
 
-use std::collections::BTreeMap;
-
 use sandtree_actors::ports::Filter;
 use sandtree_actors::{CreateRequest, PatchRequest};
 use sandtree_model::durations::{Span, Timeout};
-use sandtree_model::project::{Idempotency, Texts};
-use sandtree_model::{LimitsPatch, Network, Phase, ProjectId, Settings};
+use sandtree_model::project::{Idempotency, Texts, TextsPatch};
+use sandtree_model::{LimitsPatch, Network, Phase, ProjectId};
 use serde::{Deserialize, Serialize};
 
 use super::invalid;
@@ -52,9 +50,6 @@ impl CreateBody {
     }
 }
 
-/// Names and values to set, and with `null` names to remove.
-type TextsPatch = BTreeMap<Box<str>, Option<Box<str>>>;
-
 /// `PATCH /v1/projects/{id}`.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -68,27 +63,16 @@ pub(super) struct PatchBody {
 }
 
 impl PatchBody {
-    pub(super) fn into_request(self, now: &Settings) -> PatchRequest {
+    pub(super) fn into_request(self) -> PatchRequest {
         PatchRequest {
             image: self.image,
-            env: self.env.map(|patch| merged(&now.env, patch)),
-            labels: self.labels.map(|patch| merged(&now.labels, patch)),
+            env: self.env.unwrap_or_default(),
+            labels: self.labels.unwrap_or_default(),
             limits: self.limits.0,
             idle_timeout: self.idle_timeout,
             max_lifetime: self.max_lifetime,
         }
     }
-}
-
-fn merged(now: &Texts, patch: TextsPatch) -> Texts {
-    let mut texts = now.clone();
-    for (name, value) in patch {
-        match value {
-            Some(value) => texts.insert(name, value),
-            None => texts.remove(&name),
-        };
-    }
-    texts
 }
 
 /// `GET /v1/projects`.
@@ -188,11 +172,11 @@ mod tests {
 
     #[test]
     fn a_patch_sets_removes_and_leaves() {
-        let now = Texts::from([("a".into(), "1".into()), ("b".into(), "2".into())]);
         let patch = parse_json::<PatchBody>(br#"{"env": {"a": null, "c": "3"}}"#).unwrap();
-        assert!(patch.labels.is_none());
-        let merged = merged(&now, patch.env.unwrap());
-        assert_eq!(merged, Texts::from([("b".into(), "2".into()), ("c".into(), "3".into())]));
+        let request = patch.into_request();
+        assert!(request.labels.is_empty());
+        let env = TextsPatch::from([("a".into(), None), ("c".into(), Some("3".into()))]);
+        assert_eq!(request.env, env);
     }
 
     #[test]

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use sandtree_actors::{CreateRequest, PatchRequest, View};
 use sandtree_model::durations::{LONGEST, Timeout};
-use sandtree_model::project::Texts;
+use sandtree_model::project::{Texts, TextsPatch};
 use sandtree_model::{Failure, LimitsPatch, Network, Phase, ProjectId, ProjectKey, Refusal};
 use serde::Deserialize;
 use serde_json::json;
@@ -110,8 +110,8 @@ async fn reuse(call: &Call, view: View, wanted: &Wanted) -> Result<View, Problem
     let changes = wanted.labels.iter().cloned().chain([(DELETED, None)]);
     let patch = PatchRequest {
         image: image(call, wanted),
-        env: None,
-        labels: Some(project::with_labels(&view, changes)),
+        env: TextsPatch::new(),
+        labels: project::labels(changes),
         limits: wanted.limits,
         idle_timeout: wanted.idle_timeout,
         max_lifetime: wanted.max_lifetime,

@@ -5,7 +5,7 @@
 //! label; until it is created again, no route here knows it.
 
 use sandtree_actors::{Operation, PatchRequest, Tree, View};
-use sandtree_model::project::Texts;
+use sandtree_model::project::TextsPatch;
 use sandtree_model::{Failure, Phase, Principal, ProjectId, ProjectKey, Refusal};
 
 use crate::edge::context::Call;
@@ -113,24 +113,15 @@ pub(super) async fn set_labels(
     key: &ProjectKey,
     changes: impl IntoIterator<Item = (&str, Option<String>)>,
 ) -> Result<View, Problem> {
-    let labels = with_labels(&tree.get(key).await?, changes);
-    let patch = PatchRequest { labels: Some(labels), ..PatchRequest::default() };
+    let patch = PatchRequest { labels: labels(changes), ..PatchRequest::default() };
     Ok(tree.patch(key, patch).await?)
 }
 
-/// The labels of a project with some changed.
-pub(super) fn with_labels<'a>(
-    view: &View,
+/// A change of labels, as the tree takes it.
+pub(super) fn labels<'a>(
     changes: impl IntoIterator<Item = (&'a str, Option<String>)>,
-) -> Texts {
-    let mut labels = view.project.settings.labels.clone();
-    for (name, value) in changes {
-        match value {
-            Some(value) => labels.insert(name.into(), value.into()),
-            None => labels.remove(name),
-        };
-    }
-    labels
+) -> TextsPatch {
+    changes.into_iter().map(|(name, value)| (name.into(), value.map(Into::into))).collect()
 }
 
 /// Makes it run, whatever it did before.

@@ -95,9 +95,8 @@ impl Session {
 
     /// Writes down that they were.
     pub(super) async fn note_seeded(&self) -> Result<(), Refused> {
-        let mut labels = self.settings().await?.labels;
-        labels.insert(IS_SEEDED.into(), "true".into());
-        let patch = PatchRequest { labels: Some(labels), ..PatchRequest::default() };
+        let labels = [(IS_SEEDED.into(), Some("true".into()))].into();
+        let patch = PatchRequest { labels, ..PatchRequest::default() };
         self.tree.patch(&self.key, patch).await?;
         Ok(())
     }
