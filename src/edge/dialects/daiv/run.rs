@@ -74,13 +74,10 @@ struct Commands<'a> {
 impl Commands<'_> {
     /// Runs them in their order. One whose time is over ends with all that it started, and
     /// is the last one.
-    async fn run(&self, commands: Vec<String>) -> Result<Vec<Ran>, Refused> {
-        // All are looked at before any is run.
-        let specs = commands.iter().map(|command| self.spec(command));
-        let specs = specs.collect::<Result<Vec<_>, _>>()?;
+    async fn run(&self, commands: Vec<(String, ExecSpec)>) -> Result<Vec<Ran>, Problem> {
         let mut results = Vec::with_capacity(commands.len());
         let mut bytes_left = OUTPUT_BYTES_TOTAL_MAX;
-        for (command, spec) in commands.into_iter().zip(specs) {
+        for (command, spec) in commands {
             let bytes_max = bytes_left.min(OUTPUT_BYTES_MAX);
             let done = exec::run_to_end(self.sandbox, spec, Vec::new(), bytes_max).await?;
             let is_late = done.timed_out();
@@ -97,6 +94,12 @@ impl Commands<'_> {
             }
         }
         Ok(results)
+    }
+
+    /// All of them, looked at before any is run.
+    fn checked(&self, commands: Vec<String>) -> Result<Vec<(String, ExecSpec)>, Problem> {
+        let with_spec = |command: String| Ok((command.clone(), self.spec(&command)?));
+        commands.into_iter().map(with_spec).collect()
     }
 
     /// A command for bash; where there is none, for what there is.
@@ -124,8 +127,8 @@ pub(super) fn told(done: Collected) -> (i32, String) {
 /// Runs commands in the folder of the repository.
 pub(super) async fn run(mut call: Call) -> Result<Response, Refused> {
     let bytes_max = call.context.settings.run.request_bytes_max;
-    let Run { commands, fail_fast, timeout, archive } =
-        validate::body(&mut call, bytes_max, Run::read).await?;
+    let (wanted, came) = validate::body_as_it_came(&mut call, bytes_max, Run::read).await?;
+    let Run { commands, fail_fast, timeout, archive } = wanted;
     let session = Session::enter(&call).await?;
     let sandbox = session.warm().await?;
     let patch = session.begin_patch(&sandbox, archive).await?;
@@ -135,6 +138,7 @@ pub(super) async fn run(mut call: Call) -> Result<Response, Refused> {
         fail_fast,
         timeout: limit(timeout, call.context.settings.dialects.daiv.command_timeout),
     };
+    let commands = runner.checked(commands).map_err(|problem| came.refused(problem))?;
     let results = runner.run(commands).await?;
     let mut answer = json!({ "results": results });
     if let Some(patch) = patch {

@@ -92,7 +92,7 @@ fn millis(cpus: f64) -> u64 {
 
 /// Starts a session: its sandbox runs and its folders are there when this answers.
 pub(in super::super) async fn create(mut call: Call) -> Result<Response, Refused> {
-    let start = validate::body(&mut call, SMALL_BYTES_MAX, Start::read).await?;
+    let (start, came) = validate::body_as_it_came(&mut call, SMALL_BYTES_MAX, Start::read).await?;
     if start.egress.is_some() {
         return Err(egress::without_authority());
     }
@@ -100,7 +100,7 @@ pub(in super::super) async fn create(mut call: Call) -> Result<Response, Refused
     let name = random_name()?;
     let request = start.request(&name)?;
     let tree = &call.context.tree;
-    let (view, _) = tree.create(&by, request).await?;
+    let (view, _) = tree.create(&by, request).await.map_err(|failure| came.refused(failure))?;
     let key = &view.project.key;
     if let Err(refused) = make_folders(&call, key).await {
         let delete = sandtree_actors::Operation::Delete { keep_files: false };
