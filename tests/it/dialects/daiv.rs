@@ -9,6 +9,8 @@ mod client;
 mod earlier;
 #[path = "daiv/fs.rs"]
 mod fs;
+#[path = "daiv/languages.rs"]
+mod languages;
 #[path = "daiv/life.rs"]
 mod life;
 #[path = "daiv/once.rs"]
@@ -20,7 +22,7 @@ mod seed;
 
 use hyper::Method;
 use sandtree_model::ProjectId;
-use sandtree_testkit::{Client, Response, ServerSetup};
+use sandtree_testkit::{Client, Response, ServerSetup, TestServer, until};
 use serde_json::{Value, json};
 
 use crate::support::server as any_server;
@@ -114,6 +116,11 @@ impl Session {
     async fn seeded(&self, parts: &[(&str, &[u8])]) {
         let _ = self.seed(parts).await.expect(204);
     }
+}
+
+/// Waits until a server has no sandbox any more.
+async fn nothing_is_left(server: &TestServer) {
+    until("its containers to be gone", async || server.containers().is_empty()).await;
 }
 
 /// That an answer has this status and this sentence.

@@ -126,6 +126,25 @@ async fn a_container_whose_time_is_over_says_so_until_it_is_swept_away() {
 }
 
 #[tokio::test]
+async fn what_is_expired_is_deleted_with_its_files() {
+    for limit in ["idle_timeout", "max_lifetime"] {
+        let server = setup().env("SANDTREE_TREE__JANITOR_INTERVAL", "1s").start().await;
+        let bharat = Bharat { client: server.client(), server, id: "p".to_owned() };
+        let _ = bharat.post("create", &json!({ "config": { limit: 2 } })).await.expect(200);
+        bharat.write("a", "").await;
+        until("the container to be gone", async || {
+            bharat.server.containers().is_empty()
+                && bharat.client.get("/v1/projects/p").await.status == 404
+        })
+        .await;
+        let _ = bharat.get("status").await.expect(404);
+        let _ = bharat.post("create", &json!({})).await.expect(200);
+        let files = bharat.get("files").await.expect(200).json();
+        assert_eq!(files, json!({ "files": [] }), "{limit}");
+    }
+}
+
+#[tokio::test]
 async fn a_container_is_the_project_of_the_same_name() {
     let bharat = Bharat::running("shared").await;
     let native = Project::existing(&bharat.client, "shared");

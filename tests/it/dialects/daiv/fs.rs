@@ -153,6 +153,18 @@ async fn read_pages_texts_and_tells_bytes_from_them() {
 }
 
 #[tokio::test]
+async fn a_page_has_two_thousand_lines_unless_it_is_said() {
+    let server = server().start().await;
+    let session = Session::small(&server.client()).await;
+    session.ok("seq 2001 > many").await;
+    let page = session.fs("read", &json!({ "path": "/workspace/repo/many" })).await;
+    let content = page["content"].as_str().expect("a text");
+    assert!(content.starts_with("1\n2\n") && content.ends_with("\n2000"), "{}", content.len());
+    let told = [&page["total_lines"], &page["end_line"], &page["truncated"]];
+    assert_eq!(told, [&json!(2001), &json!(2000), &json!(false)]);
+}
+
+#[tokio::test]
 async fn a_page_that_is_too_long_is_cut_at_its_last_whole_line() {
     let server = server().start().await;
     let session = Session::small(&server.client()).await;
@@ -231,6 +243,97 @@ async fn grep_takes_extended_expressions_and_prunes() {
         (more["matches"].as_array().map(Vec::len), &more["truncated"]),
         (Some(200), &json!(true))
     );
+}
+
+/// The folders that searches do not look into, as the contract lists them; `*` was filled in.
+const PRUNED: [&str; 29] = [
+    ".git",
+    ".hg",
+    ".svn",
+    ".idea",
+    ".vs",
+    "__pycache__",
+    ".ruff_cache",
+    ".mypy_cache",
+    ".pytest_cache",
+    ".pyre",
+    ".pytype",
+    ".hypothesis",
+    ".ipynb_checkpoints",
+    "my.egg-info",
+    ".eggs",
+    ".next",
+    ".nuxt",
+    ".svelte-kit",
+    ".turbo",
+    ".parcel-cache",
+    ".angular",
+    ".vite",
+    ".astro",
+    ".docusaurus",
+    ".cache",
+    ".phpunit.cache",
+    ".gradle",
+    "target",
+    "obj",
+];
+
+/// Makes folders with a file in each; the paths of those files that a search finds.
+async fn looked_into(session: &Session, folders: &[&str]) -> [Vec<String>; 2] {
+    let names = folders.join(" ");
+    session.ok(&format!("for d in {names}; do mkdir -p $d; echo here > $d/f; done")).await;
+    let body = json!({ "pattern": "here", "path": "/workspace/repo" });
+    let grep = session.fs("grep", &body).await;
+    let body = json!({ "pattern": "**/f", "path": "/workspace/repo" });
+    let glob = session.fs("glob", &body).await;
+    [grep, glob].map(|reply| {
+        let matches = reply["matches"].as_array().expect("matches").iter();
+        let path = |found: &Value| found["path"].as_str().expect("a path").to_owned();
+        let mut paths: Vec<_> = matches.map(path).collect();
+        paths.sort();
+        paths
+    })
+}
+
+#[tokio::test]
+async fn what_tools_make_is_not_searched_and_what_others_wrote_is() {
+    let server = server().start().await;
+    let session = Session::small(&server.client()).await;
+    let others = ["node_modules", ".venv", "vendor", "src"];
+    let folders = [&PRUNED[..], &others].concat();
+    let expected =
+        [".venv", "node_modules", "src", "vendor"].map(|d| format!("/workspace/repo/{d}/f"));
+    for found in looked_into(&session, &folders).await {
+        assert_eq!(found, expected);
+    }
+}
+
+#[tokio::test]
+async fn a_setting_replaces_the_folders_that_are_not_searched() {
+    let own = server().env("SANDTREE_DIALECTS__DAIV__PRUNE_DIRS", "src,*.d");
+    let server = own.start().await;
+    let session = Session::small(&server.client()).await;
+    for found in looked_into(&session, &["src", "x.d", ".git"]).await {
+        assert_eq!(found, ["/workspace/repo/.git/f"]);
+    }
+}
+
+#[tokio::test]
+async fn what_cannot_be_read_is_told_if_it_is_a_file() {
+    let server = server().start().await;
+    let session = Session::small(&server.client()).await;
+    session.ok("mkdir d; echo x > d/f; echo x > a; chmod 0 d").await;
+    let body = json!({ "pattern": "x", "path": "/workspace/repo" });
+    let skipped = session.fs("grep", &body).await;
+    assert_eq!(skipped["error"], Value::Null, "{skipped}");
+    assert_eq!(skipped["matches"].as_array().map(Vec::len), Some(1), "{skipped}");
+    session.ok("chmod 0 a").await;
+    for path in ["/workspace/repo", "/workspace/repo/a"] {
+        let told = session.fs("grep", &json!({ "pattern": "x", "path": path })).await;
+        assert_eq!(told["error"]["code"], "exec_failed", "{path}: {told}");
+    }
+    let told = session.fs("read", &json!({ "path": "/workspace/repo/a" })).await;
+    assert_eq!(told["error"]["code"], "permission_denied", "{told}");
 }
 
 #[tokio::test]

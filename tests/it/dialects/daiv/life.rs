@@ -155,6 +155,21 @@ async fn a_session_outlives_the_server() {
 }
 
 #[tokio::test]
+async fn a_session_that_nobody_uses_is_removed() {
+    let short = server()
+        .env("SANDTREE_PROFILES__DAIV__IDLE_TIMEOUT", "1s")
+        .env("SANDTREE_TREE__JANITOR_INTERVAL", "1s");
+    let server = short.start().await;
+    let session = Session::small(&server.client()).await;
+    until("the session to be gone", async || {
+        session.client.get(&session.project()).await.status == 404
+    })
+    .await;
+    assert_detail(&session.send(Method::GET, "").await, 404, NOT_FOUND);
+    until("nothing to be left", async || server.containers().is_empty()).await;
+}
+
+#[tokio::test]
 async fn stopped_sessions_are_kept_up_to_a_number_and_a_time() {
     let few = server()
         .env("SANDTREE_PROFILES__DAIV__STOPPED_MAX", "1")
