@@ -115,7 +115,6 @@ fn name_of(field: &str) -> Option<&'static str> {
         "code.dependencies" => Some("dependencies"),
         "code.language" => Some("language"),
         "limits.memory_bytes" => Some("memory_bytes"),
-        "limits.cpu_millis" => Some("cpus"),
         _ if field == "env" || field.starts_with("env.") => Some("environment"),
         _ => None,
     }

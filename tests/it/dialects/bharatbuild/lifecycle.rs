@@ -2,7 +2,7 @@
 
 use hyper::Method;
 use sandtree_testkit::{EngineProxy, until};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::{Bharat, data, setup};
 use crate::support::Project;
@@ -49,6 +49,8 @@ async fn it_stops_restarts_and_keeps_its_files() {
 async fn a_delete_keeps_the_files_for_the_next_create_unless_told_otherwise() {
     let bharat = Bharat::running("p").await;
     bharat.write("a", "kept").await;
+    bharat.exec("echo listening on port 4173").await;
+    assert_eq!(bharat.get("ports").await.expect(200).json()["active_port"], 4173);
     let deleted = bharat.delete("").await.expect(200).json();
     let expected =
         json!({ "success": true, "message": "Container deleted", "files_deleted": false });
@@ -67,6 +69,7 @@ async fn a_delete_keeps_the_files_for_the_next_create_unless_told_otherwise() {
     let again = bharat.post("create", &body).await.expect(200).json();
     assert_eq!((&again["status"], &again["memory_limit"]), (&json!("running"), &json!("256m")));
     assert_eq!(data(&bharat.exec("cat a").await, "stdout"), ["kept"]);
+    assert_eq!(bharat.get("ports").await.expect(200).json()["active_port"], Value::Null);
     let native = Project::existing(&bharat.client, "p").show().await;
     assert_eq!(native["image"], "python:3.11-slim");
 

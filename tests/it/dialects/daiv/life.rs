@@ -46,7 +46,7 @@ async fn a_removed_session_is_gone_at_once_for_every_route() {
     assert_detail(&put, 404, "Session not found");
     session.done(Method::DELETE, "").await;
     session.done(Method::DELETE, "?force=true").await;
-    for odd in ["no-such-session", "a%2Fb", "%2e%2e"] {
+    for odd in ["no-such-session", "a%2Fb", "%2e%2e", "%00", "a%ff"] {
         let odd = Session { id: odd.to_owned(), ..session.clone() };
         assert_detail(&odd.send(Method::GET, "").await, 404, NOT_FOUND);
         odd.done(Method::DELETE, "").await;

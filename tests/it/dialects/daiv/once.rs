@@ -1,4 +1,4 @@
-//! `/run/commands/` and `/run/code/`: the contract of the first version.
+//! `POST /run/commands/` (contract 1.3): what the first version did.
 
 use std::process::Command;
 
@@ -182,6 +182,30 @@ async fn a_run_is_of_the_images_own_user() {
     let failed = commands(&client, &body).await.expect(500).json();
     assert!(failed["detail"].as_str().unwrap().contains("nobody-knows"), "{failed}");
     nothing_is_left(&server).await;
+}
+
+#[tokio::test]
+async fn root_of_a_run_has_five_capabilities_and_cannot_reach_its_init() {
+    let server = server().start().await;
+    for (command, expected) in [
+        ("grep CapEff /proc/self/status", "CapEff:\t00000000000000cb\n"),
+        ("grep CapBnd /proc/self/status", "CapBnd:\t00000000000000cb\n"),
+        ("grep NoNewPrivs /proc/self/status", "NoNewPrivs:\t1\n"),
+        ("cat /proc/1/environ 2>/dev/null || echo no", "no\n"),
+        ("head -c1 /proc/1/mem 2>/dev/null || echo no", "no\n"),
+        // Their numbers can be seen, with DAC_OVERRIDE, and nothing else of them.
+        ("for f in /proc/1/fd/*; do readlink $f; cat < $f; done 2>/dev/null; echo no", "no\n"),
+        ("cat /.sandtree/home/token 2>/dev/null || echo no", "no\n"),
+        ("touch /.sandtree/home/x 2>/dev/null || echo no", "no\n"),
+        ("mv /.sandtree/init /x 2>/dev/null || echo no", "no\n"),
+        ("mount -t tmpfs x /tmp 2>/dev/null || echo no", "no\n"),
+        ("mknod /tmp/x b 8 0 2>/dev/null || echo no", "no\n"),
+        ("kill -9 1; echo alive", "alive\n"),
+    ] {
+        let body = json!({ "commands": [command] });
+        let answer = commands(&server.client(), &body).await.expect(200).json();
+        assert_eq!(answer["results"][0]["output"], expected, "{command}: {answer}");
+    }
 }
 
 #[tokio::test]
