@@ -42,7 +42,7 @@ soak: export SANDTREE_SOAK_AWAY_SECONDS ?= 60
 soak: export SANDTREE_SOAK_REPORT := $(CURDIR)/docs/benchmarks/soak.md
 soak: images ## All images, then kill the server 300 times and at every crash point, then 20 minutes of load with faults and 10 by all dialects
 	images/build --all
-	SANDTREE_ALL_IMAGES=1 cargo test --locked --test it bharatbuild::images -- --test-threads 1
+	SANDTREE_ALL_IMAGES=1 cargo test --locked --test it -- --test-threads 1 bharatbuild::images daiv::languages
 	cargo test --locked --test it private_engine -- --test-threads 1
 	cargo test --locked --test soak -- --nocapture --test-threads 1
 

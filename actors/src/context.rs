@@ -11,6 +11,7 @@ use sandtree_model::{Answer, Fault, Profile, Project, Refusal, SandboxUid};
 use tokio::sync::watch;
 use tokio_util::task::TaskTracker;
 
+use crate::container::engine_fault;
 use crate::directory::Directory;
 use crate::engine_places::EnginePlaces;
 use crate::fullness::Fullness;
@@ -105,16 +106,29 @@ impl Context {
         profile.map_or(STOP_GRACE, |profile| profile.stop_grace.0)
     }
 
-    /// The owner of a profile's workspaces; `None` for one of the store's choice.
-    /// Only root can give files away: without it, sandboxes run as the server.
-    pub(crate) fn owner_of(&self, profile: &Profile) -> Option<(u32, u32)> {
+    /// The owner of a profile's workspaces, with this image; `None` for one of the store's
+    /// choice. Only root can give files away: without it, sandboxes run as the server.
+    ///
+    /// # Errors
+    ///
+    /// Faults of the engine, when it has to be asked for the image's user.
+    pub(crate) async fn owner_of(
+        &self,
+        profile: &Profile,
+        image: &str,
+    ) -> Answer<Option<(u32, u32)>> {
         if !rustix::process::geteuid().is_root() {
             let (uid, gid) = (rustix::process::geteuid(), rustix::process::getegid());
-            return Some((uid.as_raw(), gid.as_raw()));
+            return Ok(Some((uid.as_raw(), gid.as_raw())));
         }
         match profile.user {
-            User::Own => None,
-            User::Fixed { uid, gid } => Some((uid, gid)),
+            User::Own => Ok(None),
+            User::Fixed { uid, gid } => Ok(Some((uid, gid))),
+            User::Image => {
+                let user = self.engine.image_user(image).await;
+                self.note_engine(&user);
+                Ok(Some(user.map_err(engine_fault)?))
+            }
         }
     }
 

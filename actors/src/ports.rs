@@ -28,6 +28,14 @@ pub trait Engine: Send + Sync + 'static {
     /// [`EngineError::Image`] when it cannot be had.
     async fn ensure_image(&self, image: &str) -> Result<(), EngineError>;
 
+    /// Uid and gid of who the image's programs run as, unless they are told otherwise; 0 and 0
+    /// for an image that does not say. The image is fetched where that is possible.
+    ///
+    /// # Errors
+    ///
+    /// [`EngineError::Image`] when it cannot be had, or names somebody whom it does not know.
+    async fn image_user(&self, image: &str) -> Result<(u32, u32), EngineError>;
+
     /// Creates the container of a sandbox and answers the engine's id. A
     /// container of this sandbox that exists already is answered, not made again.
     ///

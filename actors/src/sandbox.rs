@@ -8,8 +8,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use sandtree_model::{Answer, ExitStatus, Fault, Refusal};
 use sandtree_wire::{
-    DialEvent, ExecEvent, ExecSpec, FrameError, Kind, Reply, Request, StartError, Stats, Stream,
-    read_frame, read_message, write_frame,
+    DialEvent, EXEC_VERSION, ExecEvent, ExecSpec, FrameError, Kind, Reply, Request, StartError,
+    Stats, Stream, read_frame, read_message, write_frame,
 };
 use tokio::io::BufReader;
 use tokio::net::UnixStream;
@@ -38,8 +38,10 @@ impl Sandbox {
     ///
     /// # Errors
     ///
-    /// [`Refusal::Busy`] when too many run already, and faults of the sandbox.
+    /// [`Refusal::Busy`] when too many run already, [`Refusal::Conflict`] when it wants a
+    /// terminal of a sandbox whose init has none for commands yet, and faults of the sandbox.
     pub async fn exec(&self, spec: ExecSpec) -> Answer<Exec> {
+        let spec = understood_by(self.link.version, spec)?;
         let places = Arc::clone(&self.busy.live().exec_places);
         let place = places
             .try_acquire_owned()
@@ -100,6 +102,22 @@ impl Sandbox {
         let reply = self.link.request(Request::Stats).await?;
         if let Reply::Stats(stats) = reply { Ok(stats) } else { Err(unexpected(&reply)) }
     }
+}
+
+/// A command as init of that version can run it.
+fn understood_by(version: u16, mut spec: ExecSpec) -> Result<ExecSpec, Refusal> {
+    if version >= EXEC_VERSION {
+        return Ok(spec);
+    }
+    if spec.tty {
+        let why = "the sandbox was started by an older server; restart it for a terminal";
+        return Err(Refusal::Conflict { why: why.into() });
+    }
+    if !spec.argv_otherwise.is_empty() {
+        // It is there wherever the other may be.
+        spec.argv = std::mem::take(&mut spec.argv_otherwise);
+    }
+    Ok(spec)
 }
 
 fn broken(error: &FrameError) -> Fault {

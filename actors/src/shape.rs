@@ -1,8 +1,6 @@
 //! What a container is made with, apart from whose it is.
 
-use std::collections::BTreeMap;
-
-use sandtree_model::profile::{Network, Profile, ProfileName};
+use sandtree_model::profile::{Network, Profile, ProfileName, User};
 use sandtree_model::{Answer, Limits, SandboxUid, Settings};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
@@ -55,6 +53,8 @@ impl Shape {
         let profile = context.profile(&self.profile)?;
         let dir = context.sandbox_dir(sandbox);
         let etc = |name: &str| (format!("/etc/{name}").into_boxed_str(), dir.etc(name));
+        // The image knows its own user.
+        let files: &[&str] = if profile.user == User::Image { &[] } else { &["passwd", "group"] };
         Ok(SandboxSpec {
             sandbox: sandbox.clone(),
             image: self.image.clone(),
@@ -69,7 +69,7 @@ impl Shape {
             workspace: dir.workspace(),
             home_dir: profile.home_dir().into(),
             kept_home: (!profile.read_only_root).then(|| dir.user_home()),
-            files: BTreeMap::from([etc("passwd"), etc("group")]),
+            files: files.iter().copied().map(etc).collect(),
         })
     }
 }

@@ -315,7 +315,7 @@ fn profile(r: &mut Reader, name: &str) -> Profile {
         image: r.text(&key("image"), "the name of an image", image),
         user: r.read(
             &key("user"),
-            "own, or a uid and a gid in numbers, such as 1000:1000",
+            "own, image, or a uid and a gid in numbers, such as 1000:1000",
             User::Own,
             |leaf| User::try_from(leaf.value.as_str().unwrap_or_default().to_owned()),
         ),

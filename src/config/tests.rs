@@ -33,6 +33,58 @@ fn the_defaults_alone_are_a_configuration() {
     assert_eq!(config.profiles["default"].limits.memory_bytes, 512 * 1024 * 1024);
 }
 
+/// What the contracts of two dialects say is so unless somebody says otherwise.
+#[test]
+fn the_defaults_of_the_dialects_are_those_of_their_contracts() {
+    let shown = Config::load(&Overrides::default(), []).unwrap().effective();
+    let prune = r#"".git", ".hg", ".svn", ".idea", ".vs", "__pycache__", ".ruff_cache", ".mypy_cache", ".pytest_cache", ".pyre", ".pytype", ".hypothesis", ".ipynb_checkpoints", "*.egg-info", ".eggs", ".next", ".nuxt", ".svelte-kit", ".turbo", ".parcel-cache", ".angular", ".vite", ".astro", ".docusaurus", ".cache", ".phpunit.cache", ".gradle", "target", "obj""#;
+    let prune = format!("dialects.daiv.prune_dirs = [{prune}]");
+    for line in [
+        // BharatBuild: its guide, section "Configuration Options", and the table of images.
+        "profiles.bharatbuild.limits.memory_bytes = 536870912",
+        "profiles.bharatbuild.limits.cpu_millis = 500",
+        "profiles.bharatbuild.idle_timeout = \"1h\"",
+        "profiles.bharatbuild.max_lifetime = \"24h\"",
+        "profiles.bharatbuild.expiry = \"delete\"",
+        "profiles.bharatbuild.network = \"bridge\"",
+        "profiles.bharatbuild.read_only_root = false",
+        "profiles.bharatbuild.capabilities = [\"CHOWN\", \"SETUID\", \"SETGID\"]",
+        "profiles.bharatbuild.env.NODE_ENV = \"development\"",
+        "profiles.bharatbuild.env.TERM = \"xterm-256color\"",
+        "dialects.bharatbuild.command_timeout = \"5m\"",
+        "dialects.bharatbuild.validator = \"normal\"",
+        "dialects.bharatbuild.files_format = \"object\"",
+        "dialects.bharatbuild.anonymous = false",
+        "dialects.bharatbuild.images.node = \"node:20-alpine\"",
+        "dialects.bharatbuild.images.python = \"python:3.11-slim\"",
+        "dialects.bharatbuild.images.java = \"eclipse-temurin:17-jdk\"",
+        "dialects.bharatbuild.images.go = \"golang:1.21-alpine\"",
+        "dialects.bharatbuild.images.rust = \"rust:1.75-alpine\"",
+        "dialects.bharatbuild.images.ruby = \"ruby:3.2-alpine\"",
+        "dialects.bharatbuild.images.php = \"php:8.2-cli-alpine\"",
+        "dialects.bharatbuild.images.static = \"nginx:alpine\"",
+        // daiv-sandbox: sections 1.3 and 1.6 of its contract.
+        "dialects.daiv.run_timeout = \"10m\"",
+        "dialects.daiv.command_timeout = \"never\"",
+        "dialects.daiv.busy_wait = \"30s\"",
+        &prune,
+        "profiles.daiv.user = \"1000:1000\"",
+        "profiles.daiv.network = \"none\"",
+        "profiles.daiv.idle_timeout = \"4h\"",
+        "profiles.daiv.expiry = \"delete\"",
+        "profiles.daiv.stopped_retention = \"12h\"",
+        "profiles.daiv.stopped_max = 50",
+        "profiles.daiv.stop_grace = \"2s\"",
+        "profiles.daiv.env.HOME = \"/home/daiv-sandbox\"",
+        "profiles.daiv_run.user = \"image\"",
+        "profiles.daiv_run.network = \"bridge\"",
+        "profiles.daiv_run.read_only_root = false",
+        "run.languages.python.file = \"main.py\"",
+    ] {
+        assert!(shown.contains(&format!(" {line} ")), "{line}\n{shown}");
+    }
+}
+
 #[test]
 fn later_layers_win_and_each_value_knows_its_source() {
     let file = "[server]\nlisten = \"127.0.0.1:1\"\nheaders_max = 50\nwait_max = \"1m\"\n";

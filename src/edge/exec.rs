@@ -73,6 +73,10 @@ struct Request {
     stdin: Option<Stdin>,
     /// The whole tree of the command is killed after so long.
     timeout: Option<Span>,
+    /// Whether it writes to a terminal: both outputs are standard output then, and standard
+    /// input is empty.
+    #[serde(default)]
+    tty: bool,
     /// How output is written in a JSON answer.
     #[serde(default)]
     encoding: Encoding,
@@ -205,7 +209,11 @@ fn feed(to: Option<ExecStdin>, bytes: Vec<u8>) -> Feed {
 }
 
 fn spec(request: Request) -> Result<(ExecSpec, Vec<u8>), Problem> {
-    let Request { command, argv, cwd, env, stdin, timeout, encoding: _ } = request;
+    let Request { command, argv, cwd, env, stdin, timeout, tty, encoding: _ } = request;
+    if tty && stdin.is_some() {
+        let problem = "cannot be together with tty: who wants to type opens the terminal";
+        return Err(Problem::field("stdin", problem));
+    }
     let checked = Command { command, argv, cwd, env }.check()?;
     let timeout = timeout.map_or(TIMEOUT_DEFAULT, |Span(timeout)| timeout);
     if timeout.as_millis() == 0 || timeout > TIMEOUT_MAX {
@@ -225,6 +233,8 @@ fn spec(request: Request) -> Result<(ExecSpec, Vec<u8>), Problem> {
         env: checked.env,
         stdin: !stdin.is_empty(),
         timeout_ms: u64::try_from(timeout.as_millis()).ok(),
+        tty,
+        ..ExecSpec::default()
     };
     Ok((spec, stdin))
 }
@@ -285,6 +295,7 @@ mod tests {
         for (text, field) in [
             ("{}", "command"),
             (r#"{"command": "x", "argv": ["y"]}"#, "argv"),
+            (r#"{"command": "x", "tty": true, "stdin": ""}"#, "stdin"),
             (r#"{"command": "x", "timeout": "25h"}"#, "timeout"),
             (r#"{"command": "x", "timeout": "0s"}"#, "timeout"),
             (r#"{"command": "x", "timeout": 5}"#, "timeout"),

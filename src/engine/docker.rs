@@ -4,7 +4,7 @@
 //! Engine calls ─► Docker ─► call::Daemon ─► bollard ─► the daemon's socket
 //!                   │         lanes, deadlines, errors
 //!                   ├─ floor    what a container is made of
-//!                   ├─ images   found, under an alias, or fetched
+//!                   ├─ images   found, under an alias, or fetched; `image_user` who they are for
 //!                   ├─ view     inspect, list, stats and events, in our words
 //!                   └─ facts    what kind of daemon it is
 //! ```
@@ -20,6 +20,7 @@
 mod call;
 mod facts;
 mod floor;
+mod image_user;
 mod images;
 #[cfg(test)]
 mod tests;
@@ -260,6 +261,11 @@ impl Docker {
 impl Engine for Docker {
     async fn ensure_image(&self, image: &str) -> Result<(), EngineError> {
         self.images.ensure(image).await.map(drop)
+    }
+
+    async fn image_user(&self, image: &str) -> Result<(u32, u32), EngineError> {
+        let image = self.images.ensure(image).await?;
+        self.user_of(&image).await
     }
 
     async fn create(&self, spec: &SandboxSpec) -> Result<Box<str>, EngineError> {

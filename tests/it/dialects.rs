@@ -14,3 +14,9 @@ mod socket;
 mod terminal_server;
 #[path = "dialects/xterm.rs"]
 mod xterm;
+
+use std::sync::LazyLock;
+
+/// Whether the images that take long to build are there, as in a soak.
+static HAS_ALL: LazyLock<bool> =
+    LazyLock::new(|| std::env::var_os("SANDTREE_ALL_IMAGES").is_some());

@@ -124,7 +124,8 @@ pub(super) fn forget(path: &Path) {
 }
 
 async fn reserve_owner(context: &Context, shape: &Shape) -> Answer<(u32, u32)> {
-    if let Some(owner) = context.owner_of(context.profile(&shape.profile)?) {
+    let profile = context.profile(&shape.profile)?;
+    if let Some(owner) = context.owner_of(profile, &shape.image).await? {
         return Ok(owner);
     }
     if let Written::Owner(number) = context.write(None, Write::ReserveOwner).await? {

@@ -58,6 +58,10 @@ impl Tree {
         }
         let _tenant_place = self.tenant_place(&by.tenant)?;
         let claimed = if request.start { self.claim(&mut new).await } else { None };
+        if claimed.is_none() {
+            let profile = self.context().profile(&new.settings.profile)?;
+            new.owner = self.context().owner_of(profile, &new.settings.image).await?;
+        }
         stages::note("admission", began);
         let (uid, has_idempotency_key) = (new.uid.clone(), new.idempotency.is_some());
         let writing = self.context().write(None, Write::Create(Box::new(new)));
@@ -147,7 +151,7 @@ impl Tree {
             target: if request.start { Target::Running } else { Target::Stopped },
             settings,
             sandbox: opaque("")?.parse().map_err(|_| odd_outcome())?,
-            owner: self.context().owner_of(profile),
+            owner: None,
             container: None,
             idempotency: request.idempotency.clone(),
             principal: by.name.clone(),

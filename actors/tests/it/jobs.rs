@@ -7,19 +7,14 @@ use sandtree_actors::{ExecOutput, LogItem, ProcessState, TerminalItem, ViewReque
 use sandtree_model::durations::Span;
 use sandtree_model::process::WhenFull;
 use sandtree_model::{ExitStatus, ProcessSpec, RestartPolicy};
-use sandtree_testkit::{LONG, until, within};
+use sandtree_testkit::{FaultPlan, InitTrouble, LONG, until, within};
 use sandtree_wire::{ExecSpec, Job};
 
 use crate::world::*;
 
 fn command(argv: &[&str]) -> ExecSpec {
-    ExecSpec {
-        argv: argv.iter().map(ToString::to_string).collect(),
-        cwd: None,
-        env: BTreeMap::new(),
-        stdin: false,
-        timeout_ms: None,
-    }
+    let argv = argv.iter().map(ToString::to_string).collect();
+    ExecSpec { argv, ..ExecSpec::default() }
 }
 
 #[derive(Debug, Default, PartialEq)]
@@ -70,6 +65,20 @@ async fn commands_are_run_and_their_streams_kept_apart() {
     let output = tree.call(|tree| run(tree, slow)).await.expect("a command");
     assert!(output.timed_out);
     assert_eq!(output.status, Some(ExitStatus::Signal(9)));
+}
+
+#[tokio::test]
+async fn an_older_init_runs_what_it_can() {
+    let world = World::with(FaultPlan::none().init(1..=1, InitTrouble::Old));
+    let tree = world.spawn().await;
+    tree.running("demo").await;
+    let otherwise = command(&["echo", "otherwise"]).argv;
+    let spec = ExecSpec { argv_otherwise: otherwise, ..command(&["echo", "first"]) };
+    let output = tree.call(|tree| run(tree, spec)).await.expect("a command");
+    assert_eq!(output.stdout, b"otherwise\n", "it knows one program");
+    let spec = ExecSpec { tty: true, ..command(&["echo", "a"]) };
+    let refused = tree.call(|tree| run(tree, spec)).await;
+    assert!(matches!(refused, Err(Failure::Refused(Refusal::Conflict { .. }))), "{refused:?}");
 }
 
 #[tokio::test]

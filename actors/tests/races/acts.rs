@@ -81,7 +81,7 @@ async fn exec(tree: &Tree, command: Command) -> Answer<()> {
         Command::Hangs => (&["hang"], Some(300)),
     };
     let argv = argv.iter().map(ToString::to_string).collect();
-    let spec = ExecSpec { argv, cwd: None, env: BTreeMap::new(), stdin: false, timeout_ms };
+    let spec = ExecSpec { argv, timeout_ms, ..ExecSpec::default() };
     let mut exec = tree.sandbox(&key(ID)).await?.exec(spec).await?;
     let mut said = Vec::new();
     let ended = loop {

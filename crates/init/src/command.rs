@@ -18,7 +18,7 @@ pub(crate) struct Request<'a> {
     pub(crate) base: &'a Env,
     /// Variables on top of it.
     pub(crate) env: &'a Env,
-    /// Whether standard input is to become the controlling terminal.
+    /// Whether standard output is to become the controlling terminal.
     pub(crate) terminal: bool,
 }
 
@@ -111,8 +111,8 @@ impl Command {
     pub(crate) fn become_it(&self) -> (Step, i32) {
         // SAFETY: the child leads no group yet; touches no memory.
         unsafe { libc::setsid() };
-        // SAFETY: TIOCSCTTY takes a number; descriptor 0 is the terminal.
-        if self.terminal && unsafe { libc::ioctl(0, libc::TIOCSCTTY, 0) } < 0 {
+        // SAFETY: TIOCSCTTY takes a number; descriptor 1 is the terminal.
+        if self.terminal && unsafe { libc::ioctl(1, libc::TIOCSCTTY, 0) } < 0 {
             return (Step::Terminal, crate::sys::errno());
         }
         if !self.enter_directory() {

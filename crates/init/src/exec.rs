@@ -4,16 +4,16 @@
 //! holds the pipes; what it left running lives on. A stream that the server closes,
 //! and a timeout, end the whole tree instead.
 
-use std::io;
-use std::os::fd::AsFd;
+mod output;
+
 use std::pin::pin;
 use std::rc::Rc;
 use std::time::Duration;
 
-use sandtree_wire::{ExecEvent, ExecInput, ExecSpec, ExitStatus, FrameError, Kind, StartError};
-use sandtree_wire::{read_frame, write_frame, write_message};
+use sandtree_wire::{EXEC_SIZE, ExecEvent, ExecInput, ExecSpec, ExitStatus};
+use sandtree_wire::{FrameError, Kind, StartError, read_frame, write_message};
 use tokio::net::UnixStream;
-use tokio::net::unix::{ReadHalf, WriteHalf, pipe};
+use tokio::net::unix::{ReadHalf, pipe};
 use tokio::sync::Notify;
 use tokio::time::timeout;
 
@@ -21,12 +21,11 @@ use crate::clock::running_for;
 use crate::command::{Command, Request, start_error};
 use crate::hangup::Hangup;
 use crate::init::Init;
-use crate::pipes::{self, Ours};
-use crate::sys;
+use crate::pipes;
+use crate::pty::Pty;
 use crate::tree::Tree;
+use output::Output;
 
-/// Most bytes of one read of output.
-const READ_BYTES: usize = 32 * 1024;
 /// How long the end of a killed command may stay unreported.
 const KILLED_MAX: Duration = Duration::from_secs(1);
 
@@ -46,11 +45,11 @@ pub(crate) async fn serve(
         let error = StartError { errno: libc::EAGAIN, what };
         return write_message(&mut connection, &ExecEvent::Failed(error)).await;
     };
-    let (tree, pipes) = match start(init, spec).await {
+    let (tree, ends) = match start(init, spec).await {
         Ok(started) => started,
         Err(error) => return write_message(&mut connection, &ExecEvent::Failed(error)).await,
     };
-    let result = follow(connection, &tree, pipes, spec.timeout_ms).await;
+    let result = follow(init, connection, &tree, ends, spec.timeout_ms).await;
     if result.is_err() {
         tree.kill().await;
     }
@@ -58,19 +57,33 @@ pub(crate) async fn serve(
     result
 }
 
-async fn start(init: &Init, spec: &ExecSpec) -> Result<(Tree, Ours), StartError> {
+/// What init holds of a command's input and output.
+struct Ends {
+    stdin: Option<pipe::Sender>,
+    output: Output,
+}
+
+async fn start(init: &Init, spec: &ExecSpec) -> Result<(Tree, Ends), StartError> {
     let configuration = init.startable()?;
+    let choices = [&spec.argv, &spec.argv_otherwise].map(Clone::clone);
+    let count = if spec.argv_otherwise.is_empty() { 1 } else { 2 };
     let command = Command::prepare(&Request {
-        choices: std::slice::from_ref(&spec.argv),
+        choices: &choices[..count],
         cwd: spec.cwd.as_deref(),
         base: &configuration.env,
         env: &spec.env,
-        terminal: false,
+        terminal: spec.tty,
     })?;
+    if spec.tty {
+        let pty = Pty::open(EXEC_SIZE).map_err(|error| start_error("open a terminal", &error))?;
+        let tree = Tree::start(init, &command, pty.stdio_without_input(&init.null)).await?;
+        return Ok((tree, Ends { stdin: None, output: Output::Terminal(pty) }));
+    }
     let (ours, theirs) =
         pipes::open(spec.stdin).map_err(|error| start_error("open pipes", &error))?;
     let tree = Tree::start(init, &command, theirs.stdio(&init.null)).await?;
-    Ok((tree, ours))
+    let output = Output::Pipes([ours.stdout, ours.stderr]);
+    Ok((tree, Ends { stdin: ours.stdin, output }))
 }
 
 /// What ended an exec.
@@ -84,9 +97,10 @@ enum End {
 }
 
 async fn follow(
+    init: &Init,
     mut connection: UnixStream,
     tree: &Tree,
-    pipes: Ours,
+    Ends { stdin, output }: Ends,
     timeout_ms: Option<u64>,
 ) -> Result<(), FrameError> {
     let closed = Hangup::of_input(&connection)?;
@@ -95,13 +109,12 @@ async fn follow(
     write_message(&mut writer, &ExecEvent::Started { pid }).await?;
 
     let main_ended = Notify::new();
-    let output = Output { stdout: pipes.stdout, stderr: pipes.stderr, main_ended: &main_ended };
-    let mut output = pin!(output.send(&mut writer));
+    let mut output = pin!(output.send(&init.scratch, &main_ended, &mut writer));
     let end = tokio::select! {
         status = tree.ended() => End::Itself(status),
         () = deadline(timeout_ms) => End::Timeout,
         () = closed.happened() => End::Stream(FrameError::Closed),
-        error = take_input(&mut reader, pipes.stdin, tree) => End::Stream(error),
+        error = take_input(&mut reader, stdin, tree) => End::Stream(error),
         result = &mut output => End::Stream(result.err().unwrap_or(FrameError::Closed)),
     };
     let (status, timed_out) = match end {
@@ -160,63 +173,4 @@ async fn take_input(
             Kind::Stderr | Kind::Record => return FrameError::Unexpected,
         }
     }
-}
-
-/// The output of a command on its way to the server.
-struct Output<'a> {
-    stdout: pipe::Receiver,
-    stderr: pipe::Receiver,
-    /// From then on only what is already in the pipes is sent.
-    main_ended: &'a Notify,
-}
-
-impl Output<'_> {
-    /// Sends until the main process has ended, and gives the writer back.
-    async fn send<'a, 'b>(
-        self,
-        writer: &'a mut WriteHalf<'b>,
-    ) -> Result<&'a mut WriteHalf<'b>, FrameError> {
-        let pipes = [(&self.stdout, Kind::Data), (&self.stderr, Kind::Stderr)];
-        let mut open = [true, true];
-        let mut buffer = Vec::new();
-        loop {
-            let ready = tokio::select! {
-                () = self.main_ended.notified() => break,
-                _ = self.stdout.readable(), if open[0] => 0,
-                _ = self.stderr.readable(), if open[1] => 1,
-            };
-            let (pipe, kind) = pipes[ready];
-            buffer.resize(READ_BYTES, 0);
-            match pipe.try_read(&mut buffer) {
-                Ok(0) => open[ready] = false,
-                Ok(count) => write_frame(writer, kind, [&buffer[..count], &[]]).await?,
-                Err(error) => open[ready] = error.kind() == io::ErrorKind::WouldBlock,
-            }
-        }
-        for (pipe, kind) in pipes {
-            send_rest(pipe, kind, writer, &mut buffer).await?;
-        }
-        Ok(writer)
-    }
-}
-
-/// Sends what is in a pipe now, whoever may go on writing to it.
-async fn send_rest(
-    pipe: &pipe::Receiver,
-    kind: Kind,
-    writer: &mut WriteHalf<'_>,
-    buffer: &mut Vec<u8>,
-) -> Result<(), FrameError> {
-    let mut left = sys::readable_bytes(pipe.as_fd());
-    while left > 0 {
-        buffer.resize(left.min(READ_BYTES), 0);
-        match sys::read(pipe.as_fd(), buffer) {
-            Ok(count) if count > 0 => {
-                write_frame(writer, kind, [&buffer[..count], &[]]).await?;
-                left = left.saturating_sub(count);
-            }
-            Ok(_) | Err(_) => break,
-        }
-    }
-    Ok(())
 }

@@ -46,6 +46,11 @@ impl Pty {
         [self.shell.as_fd(); 3]
     }
 
+    /// The same for a program that gets no input.
+    pub(crate) fn stdio_without_input<'a>(&'a self, null: &'a File) -> Stdio<'a> {
+        [null.as_fd(), self.shell.as_fd(), self.shell.as_fd()]
+    }
+
     /// Sets the size; the program in the foreground gets WINCH.
     ///
     /// # Errors

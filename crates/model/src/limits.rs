@@ -56,6 +56,15 @@ pub const RANGES: [(&str, RangeInclusive<u64>); 4] = [
     ("tmp_bytes", MIB..=64 * 1024 * MIB),
 ];
 
+/// The range of the processor time of a sandbox, in cores.
+#[must_use]
+pub fn cores() -> RangeInclusive<f64> {
+    let [_, (_, millis), _, _] = RANGES;
+    #[expect(clippy::cast_precision_loss, reason = "both are small")]
+    let [min, max] = [*millis.start(), *millis.end()].map(|millis| millis as f64 / 1000.0);
+    min..=max
+}
+
 impl Limits {
     /// These limits with the changes of `patch`.
     #[must_use]

@@ -95,6 +95,8 @@ pub enum User {
         /// Numeric group.
         gid: u32,
     },
+    /// Who the image says, when the project is created; perhaps root.
+    Image,
 }
 
 impl TryFrom<String> for User {
@@ -104,7 +106,10 @@ impl TryFrom<String> for User {
         if text == "own" {
             return Ok(User::Own);
         }
-        let wrong = || "must be \"own\" or \"<uid>:<gid>\" in numbers".to_owned();
+        if text == "image" {
+            return Ok(User::Image);
+        }
+        let wrong = || "must be \"own\", \"image\" or \"<uid>:<gid>\" in numbers".to_owned();
         let (uid, gid) = text.split_once(':').ok_or_else(wrong)?;
         Ok(User::Fixed {
             uid: uid.parse().map_err(|_| wrong())?,
@@ -117,6 +122,7 @@ impl From<User> for String {
     fn from(user: User) -> String {
         match user {
             User::Own => "own".to_owned(),
+            User::Image => "image".to_owned(),
             User::Fixed { uid, gid } => format!("{uid}:{gid}"),
         }
     }
@@ -178,8 +184,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_user_is_own_or_two_numbers() {
+    fn a_user_is_own_the_images_or_two_numbers() {
         assert_eq!(User::try_from("own".to_owned()), Ok(User::Own));
+        assert_eq!(User::try_from("image".to_owned()), Ok(User::Image));
         let nobody = User::Fixed { uid: 65534, gid: 65534 };
         assert_eq!(User::try_from("65534:65534".to_owned()), Ok(nobody));
         for bad in ["root", "1000", "-1:0", "a:b", "1:2:3"] {

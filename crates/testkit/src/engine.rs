@@ -421,6 +421,10 @@ impl Engine for FakeEngine {
         self.call(Op::EnsureImage, image, |_| Ok(())).await
     }
 
+    async fn image_user(&self, image: &str) -> Result<(u32, u32), EngineError> {
+        self.call(Op::EnsureImage, image, |_| Ok((0, 0))).await
+    }
+
     async fn create(&self, spec: &SandboxSpec) -> Result<Box<str>, EngineError> {
         let subject = spec.sandbox.as_str();
         self.call(Op::Create, subject, |state| Ok(state.create(spec))).await

@@ -15,8 +15,8 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use sandtree_wire::{
-    Configuration, ExitStatus, FrameError, Hello, Job, JobState, Notice, Role, SOCKET_NAME, Size,
-    TOKEN_NAME, VERSION, write_message,
+    Configuration, ExitStatus, FrameError, Hello, Job, JobState, Notice, OLDEST_VERSION, Role,
+    SOCKET_NAME, Size, TOKEN_NAME, VERSION, write_message,
 };
 use tokio::net::UnixStream;
 use tokio::runtime::Handle;
@@ -35,6 +35,8 @@ pub enum InitTrouble {
     FalseToken,
     /// It speaks a version that is older than any.
     Ancient,
+    /// It speaks the oldest version that is still spoken; harmless.
+    Old,
     /// It speaks a version that is not written yet; harmless.
     FromTheFuture,
     /// It says random bytes instead of a hello.
@@ -213,6 +215,7 @@ impl Shared {
         let mut connection = UnixStream::connect(self.home.join(SOCKET_NAME)).await?;
         let version = match self.trouble {
             Some(InitTrouble::Ancient) => 0,
+            Some(InitTrouble::Old) => OLDEST_VERSION,
             Some(InitTrouble::FromTheFuture) => VERSION + 1,
             _ => VERSION,
         };

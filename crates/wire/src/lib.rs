@@ -37,9 +37,13 @@ pub use message::*;
 ///
 /// - 1: the first.
 /// - 2: [`Stream::Watch`].
-pub const VERSION: u16 = 2;
+/// - 3: commands with a terminal, and with another program where theirs is not there.
+pub const VERSION: u16 = 3;
 /// The first version with [`Stream::Watch`].
 pub const WATCH_VERSION: u16 = 2;
+/// The first version in which a command can have a terminal, or another program to run
+/// where its own is not there.
+pub const EXEC_VERSION: u16 = 3;
 /// The oldest version that the server still speaks.
 pub const OLDEST_VERSION: u16 = 1;
 

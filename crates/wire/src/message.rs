@@ -201,10 +201,14 @@ pub enum WhatChanged {
 }
 
 /// A command.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ExecSpec {
     /// Program, looked up in `PATH` when it has no slash, and arguments.
     pub argv: Vec<String>,
+    /// Runs instead where the program of `argv` is not there; empty: nothing does. Since
+    /// version 3; an older init runs only this.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub argv_otherwise: Vec<String>,
     /// Working directory; absent: the workspace.
     pub cwd: Option<String>,
     /// Variables on top of the configured ones.
@@ -213,7 +217,14 @@ pub struct ExecSpec {
     pub stdin: bool,
     /// Milliseconds after which the whole tree is killed.
     pub timeout_ms: Option<u64>,
+    /// Whether it writes to a terminal of [`EXEC_SIZE`]: both outputs are one then, and
+    /// standard input is empty whatever `stdin` says. Since version 3.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub tty: bool,
 }
+
+/// Size of the terminal that a command writes to: what programs take for granted.
+pub const EXEC_SIZE: Size = Size { cols: 80, rows: 24 };
 
 /// What the server says in messages on an exec stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]

@@ -70,6 +70,25 @@ impl Workspace {
         Ok((File::from(opened), Entry::new(path.name().unwrap_or("").as_bytes(), &stat)))
     }
 
+    /// As [`Workspace::open_file`], but what the workspace's owner has closed to itself is
+    /// refused, as it is in the sandbox.
+    ///
+    /// # Errors
+    ///
+    /// As [`Workspace::open_file`], and [`WorkspaceError::Io`] for what is closed.
+    pub fn open_file_as_owner(
+        &self,
+        path: &WorkspacePath,
+    ) -> Result<(File, Entry), WorkspaceError> {
+        const READ: u32 = 0o400;
+        let opened = confine::open(&self.inner.root, path.as_str(), CONTENT, Links::Follow)?;
+        let stat = check_file(&opened)?;
+        if stat.st_uid == self.inner.owner.uid && stat.st_mode & READ == 0 {
+            return Err(WorkspaceError::Io(std::io::ErrorKind::PermissionDenied.into()));
+        }
+        Ok((File::from(opened), Entry::new(path.name().unwrap_or("").as_bytes(), &stat)))
+    }
+
     /// Lists a directory, ordered by name.
     ///
     /// Names that are not UTF-8 are ordered by their lossy form.

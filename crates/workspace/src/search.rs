@@ -50,6 +50,9 @@ pub struct SearchRequest {
     pub hidden: bool,
     /// Only names of this kind; a search by content reads files alone.
     pub kind: Option<Kind>,
+    /// Whether what the workspace's owner has closed to itself counts as unreadable, though
+    /// the server could read it.
+    pub as_owner: bool,
     /// The bounds.
     pub limits: SearchLimits,
 }

@@ -81,7 +81,7 @@ pub(crate) struct Inner {
     /// Beside the workspace, on its file system, and out of the sandbox's reach: everything is made
     /// ready here and appears in the workspace by one rename.
     pub(crate) staging: OwnedFd,
-    owner: Owner,
+    pub(crate) owner: Owner,
 }
 
 impl Workspace {

@@ -18,7 +18,6 @@ pub struct Collected {
     stderr: Kept,
     status: ExitStatus,
     timed_out: bool,
-    has_started: bool,
 }
 
 /// The beginning of a stream.
@@ -52,7 +51,6 @@ pub(super) async fn collect<C: Says>(
     let mut stdout = Kept::new(bytes_max);
     let mut stderr = Kept::new(bytes_max);
     let mut fed = false;
-    let mut has_started = false;
     let (status, timed_out) = loop {
         let output = tokio::select! {
             output = command.next() => output?,
@@ -62,7 +60,7 @@ pub(super) async fn collect<C: Says>(
             }
         };
         match output {
-            ExecOutput::Started { .. } => has_started = true,
+            ExecOutput::Started { .. } => {}
             ExecOutput::Stdout(bytes) => stdout.add(&bytes),
             ExecOutput::Stderr(bytes) => stderr.add(&bytes),
             // Not the program's fault: init refused.
@@ -77,7 +75,7 @@ pub(super) async fn collect<C: Says>(
             ExecOutput::Exited { status, timed_out } => break (status, timed_out),
         }
     };
-    Ok(Collected { stdout, stderr, status, timed_out, has_started })
+    Ok(Collected { stdout, stderr, status, timed_out })
 }
 
 impl Collected {
@@ -85,12 +83,6 @@ impl Collected {
     #[must_use]
     pub fn exit_code(&self) -> i32 {
         self.status.shell_code()
-    }
-
-    /// Whether its program ran at all.
-    #[must_use]
-    pub fn has_started(&self) -> bool {
-        self.has_started
     }
 
     /// Whether its time was over.

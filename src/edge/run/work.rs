@@ -277,9 +277,8 @@ impl Work {
             let spec = ExecSpec {
                 argv: todo.argv.clone(),
                 cwd: plan.cwd.clone(),
-                env: sandtree_wire::Env::new(),
-                stdin: false,
                 timeout_ms: u64::try_from(left.as_millis()).ok(),
+                ..ExecSpec::default()
             };
             let ended = match self.events.clone() {
                 Some(events) => self.told(spec, index, todo, events).await?,

@@ -100,6 +100,7 @@ pub(super) fn parse(text: &str) -> Result<SearchRequest, Problem> {
         prune: Vec::new(),
         hidden,
         kind,
+        as_owner: false,
         limits: SearchLimits { matches_max: max, ..LIMITS },
     })
 }

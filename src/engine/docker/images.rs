@@ -32,6 +32,8 @@ pub(super) struct Image {
     pub(super) name: Box<str>,
     /// Directories that it declares as volumes.
     pub(super) volumes: Vec<Box<str>>,
+    /// Who its programs run as, in its own words; empty is root.
+    pub(super) user: Box<str>,
 }
 
 /// How images are had.
@@ -136,9 +138,11 @@ impl Images {
             Err(Trouble::Gone(_)) => return Ok(None),
             Err(trouble) => return Err(trouble.into()),
         };
-        let volumes = found.config.and_then(|config| config.volumes).unwrap_or_default();
+        let config = found.config.unwrap_or_default();
+        let volumes = config.volumes.unwrap_or_default();
         let volumes = volumes.into_iter().map(String::into_boxed_str).collect();
-        Ok(Some(Arc::new(Image { name: name.into(), volumes })))
+        let user = config.user.unwrap_or_default().into();
+        Ok(Some(Arc::new(Image { name: name.into(), volumes, user })))
     }
 
     async fn pull(&self, name: &str) -> Result<(), EngineError> {

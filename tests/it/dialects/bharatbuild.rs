@@ -1,4 +1,22 @@
-//! The contract of BharatBuild. A file for each part of it, in the contract's order.
+//! The contract of BharatBuild, row by row.
+//!
+//! | section | what | where |
+//! | --- | --- | --- |
+//! | 2.1 | `create`: both bodies, both replies, what a container is | [`create`] |
+//! | 2.1 | `exec` and `exec/batch`: events, order, time-outs, refusals | [`exec`] |
+//! | 2.1 | `files`, `files/batch`, `files/verify`: both shapes, 400 and 404 | [`files`] |
+//! | 2.1 | `ports`, `stats`, `status`, `stop`, `restart`, `DELETE`, keys, Docker away | [`lifecycle`] |
+//! | 2.1 | `preview` and the proxy: headers, rewriting, statuses, close codes | [`preview`] |
+//! | 2.1 | what the clients read of each answer | [`hook`] |
+//! | 2.2 | defaults and images by name | `src/config/tests.rs` |
+//! | 2.2 | a program of every type of project | [`images`] |
+//! | 2.2 | the words by which a server announces its port | `crates/model/src/announced.rs` |
+//! | 2.2 | expiry, with the files | [`lifecycle`] |
+//! | 2.3 | the validator: lists, patterns, paths, modes, risks, sanitiser | `crates/model/src/command_policy/validator/tests.rs` |
+//! | 2.3 | faults not to copy: no shell, time-outs that kill nothing, ids of equal beginnings | [`exec`], [`create`] |
+//!
+//! Not kept, with the reasons in `docs/API.md`: names and labels of containers, ports on the
+//! host, owners of projects below the key.
 
 #[path = "bharatbuild/create.rs"]
 mod create;

@@ -1,5 +1,23 @@
-//! The contract of daiv-sandbox. What is the same for all routes (paths, keys, bodies that
-//! cannot be read) is tested beside the code, without containers.
+//! The contract of daiv-sandbox, section by section.
+//!
+//! | section | what | where |
+//! | --- | --- | --- |
+//! | 1.2 | prefixes, slashes, keys, 404 and 405, health and version | `src/edge/dialects/daiv/tests.rs` |
+//! | 1.2 | bodies that cannot be read, in the framework's words | `src/edge/dialects/daiv/tests/bodies.rs` |
+//! | 1.3 | `/run/commands/`: fields, results, the archive, the container | [`once`] |
+//! | 1.3 | `/run/code/`: languages, failures, dependencies | [`languages`] |
+//! | 1.4 | the fields of version 0.4 | [`earlier`] |
+//! | 1.5 | sessions: start, close, warm, busy, egress refused | [`life`], `bodies.rs` |
+//! | 1.5 | commands of a session | [`run`] |
+//! | 1.5 | `fs/*` and its codes; `fs/grep`, `fs/glob` | [`fs`], [`search`] |
+//! | 1.5, 1.7 | seeds, and what hostile archives come to | [`seed`] |
+//! | 1.6 | defaults | `src/config/tests.rs` |
+//! | 1.7 | life cycle and retention | [`life`] |
+//! | 1.9 | the client's sequence and its rules of trying again | [`client`] |
+//! | 1.10 | faults not to copy: `cpus`, processes that outlive a time-out, images without users, turns, sessions that leak, failures of `/run/` | [`run`], [`life`], [`once`] |
+//!
+//! Not kept, with the reasons in `docs/API.md`: egress proxies, what `/run/` changes outside
+//! the workspace, names and labels of containers.
 
 #[path = "daiv/archive.rs"]
 mod archive;
@@ -9,18 +27,22 @@ mod client;
 mod earlier;
 #[path = "daiv/fs.rs"]
 mod fs;
+#[path = "daiv/languages.rs"]
+mod languages;
 #[path = "daiv/life.rs"]
 mod life;
 #[path = "daiv/once.rs"]
 mod once;
 #[path = "daiv/run.rs"]
 mod run;
+#[path = "daiv/search.rs"]
+mod search;
 #[path = "daiv/seed.rs"]
 mod seed;
 
 use hyper::Method;
 use sandtree_model::ProjectId;
-use sandtree_testkit::{Client, Response, ServerSetup};
+use sandtree_testkit::{Client, Response, ServerSetup, TestServer, until};
 use serde_json::{Value, json};
 
 use crate::support::server as any_server;
@@ -114,6 +136,11 @@ impl Session {
     async fn seeded(&self, parts: &[(&str, &[u8])]) {
         let _ = self.seed(parts).await.expect(204);
     }
+}
+
+/// Waits until a server has no sandbox any more.
+async fn nothing_is_left(server: &TestServer) {
+    until("its containers to be gone", async || server.containers().is_empty()).await;
 }
 
 /// That an answer has this status and this sentence.

@@ -41,6 +41,42 @@ async fn input_reaches_the_command_and_its_end_too() {
 }
 
 #[tokio::test]
+async fn another_program_runs_where_the_first_is_not_there() {
+    let mut sandbox = Sandbox::start().await;
+    for (argv, output) in [
+        (["/no/such/shell", "-c", "echo first"], "otherwise\n"),
+        (["/etc/passwd", "-c", "echo first"], "otherwise\n"),
+        (["/bin/sh", "-c", "echo first"], "first\n"),
+    ] {
+        let argv_otherwise = texts(&["echo", "otherwise"]);
+        let spec = ExecSpec { argv_otherwise, ..exec(texts(&argv)) };
+        let finished = sandbox.run(spec).await;
+        assert_eq!((finished.stdout(), finished.code()), (output, 0), "{argv:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_command_can_write_to_a_terminal() {
+    let mut sandbox = Sandbox::start().await;
+    let tty = |script: &str| ExecSpec { tty: true, stdin: true, ..exec(sh(script)) };
+    let script = "test -t 1 && test -t 2 && echo both; stty size <&1; cat; \
+                  echo error >&2; : < /dev/tty && echo controls; exit 7";
+    let finished = sandbox.run(tty(script)).await;
+    assert_eq!(finished.stdout(), "both\r\n24 80\r\nerror\r\ncontrols\r\n");
+    assert_eq!((finished.code(), finished.stderr.len()), (7, 0));
+
+    let finished = sandbox.run(tty("seq 1 200000")).await;
+    let expected: String = (1..=200_000).map(|number| format!("{number}\r\n")).collect();
+    assert!(finished.stdout() == expected, "{} bytes", finished.stdout.len());
+
+    let finished = sandbox.run(tty("setsid sleep 1000 & echo started")).await;
+    assert_eq!((finished.stdout(), finished.code()), ("started\r\n", 0), "who stays holds it");
+    let spec = ExecSpec { timeout_ms: Some(100), ..tty("echo begun; sleep 1000") };
+    let finished = sandbox.run(spec).await;
+    assert_eq!((finished.stdout(), finished.timed_out), ("begun\r\n", true));
+}
+
+#[tokio::test]
 async fn without_input_it_is_empty() {
     let mut sandbox = Sandbox::start().await;
     let finished = sandbox.run(exec(texts(&["cat"]))).await;

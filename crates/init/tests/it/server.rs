@@ -33,7 +33,7 @@ pub(crate) fn sh(script: &str) -> Vec<String> {
 }
 
 pub(crate) fn exec(argv: Vec<String>) -> ExecSpec {
-    ExecSpec { argv, cwd: Some("/".to_owned()), env: Env::new(), stdin: false, timeout_ms: None }
+    ExecSpec { argv, cwd: Some("/".to_owned()), ..ExecSpec::default() }
 }
 
 pub(crate) fn process(epoch: u64, script: &str) -> JobSpec {

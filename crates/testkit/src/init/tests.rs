@@ -110,13 +110,8 @@ async fn it_dials_home_runs_commands_and_keeps_its_jobs() {
 }
 
 async fn run_echo(server: &mut Server) -> Vec<u8> {
-    let exec = ExecSpec {
-        argv: vec!["echo".into(), "hello".into()],
-        cwd: None,
-        env: BTreeMap::new(),
-        stdin: false,
-        timeout_ms: None,
-    };
+    let argv = vec!["echo".into(), "hello".into()];
+    let exec = ExecSpec { argv, ..ExecSpec::default() };
     let mut connection = server.stream(Stream::Exec(exec)).await;
     let (mut buffer, mut said) = (Vec::new(), Vec::new());
     loop {

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 
 use grep_regex::RegexMatcher;
-use rustix::fs::FileType;
+use rustix::fs::{FileType, Stat};
 use rustix::io::Errno;
 
 use super::content::{self, Reader};
@@ -20,13 +20,17 @@ use crate::entry::{self, Kind};
 use crate::error::WorkspaceError;
 use crate::read::{check_file, open_child_file};
 use crate::walk::{DEPTH_MAX, for_each_entry};
-use crate::workspace::Workspace;
+use crate::workspace::{Owner, Workspace};
 
 /// Files that one thread takes at a time: a directory of many is shared out.
 const FILES_AT_ONCE: usize = 64;
+/// The owner's rights to read a file or a directory, and to enter a directory.
+const READ: u32 = 0o400;
+const ENTER: u32 = 0o100;
 
 /// One search under way.
 pub(super) struct Search<'a> {
+    owner: Owner,
     request: &'a SearchRequest,
     cancel: &'a Cancel,
     include: Globs,
@@ -71,6 +75,7 @@ pub(super) fn run(
         Start::File(file) => Work::File(file),
     };
     let search = Search {
+        owner: workspace.inner.owner,
         request,
         cancel,
         include: Globs::compile(&request.include, case)?,
@@ -164,11 +169,23 @@ impl<'a> Search<'a> {
             return;
         }
         match open_child(parent, name, DIRECTORY) {
+            Ok(dir) if self.request.as_owner && self.is_closed_directory(&dir) => {
+                self.found.skip(|skipped| skipped.unreadable += 1);
+            }
             Ok(dir) => self.list(&Arc::new(dir), below, depth),
             // It vanished, or is something else by now.
             Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP | Errno::XDEV) => {}
             Err(_) => self.found.skip(|skipped| skipped.unreadable += 1),
         }
+    }
+
+    /// Whether the owner has taken a right to its own entry away from itself.
+    fn is_closed(&self, stat: &Stat, right: u32) -> bool {
+        self.request.as_owner && stat.st_uid == self.owner.uid && stat.st_mode & right != right
+    }
+
+    fn is_closed_directory(&self, dir: &OwnedFd) -> bool {
+        rustix::fs::fstat(dir).is_ok_and(|stat| self.is_closed(&stat, READ | ENTER))
     }
 
     /// Tells the names of a directory, or takes note of what is to be read and entered.
@@ -240,6 +257,7 @@ impl<'a> Search<'a> {
                 Ok((_, stat)) if entry::size(&stat) > self.limits().file_bytes_max => {
                     self.found.skip(|skipped| skipped.too_large += 1);
                 }
+                Ok((_, stat)) if self.is_closed(&stat, READ) => self.skip_unreadable_file(&path),
                 // Nothing is in it, so nothing matches.
                 Ok((_, stat)) if stat.st_size == 0 => {}
                 Ok((file, _)) => reader.read(file, &path),
@@ -258,9 +276,12 @@ impl<'a> Search<'a> {
     fn read_start(&self, reader: Option<&mut Reader<'_>>, file: OwnedFd) {
         let name = self.request.path.name().unwrap_or("").as_bytes();
         let is_wanted = self.include.is_empty() || self.include.matches(name, name);
-        let size = check_file(&file).map_or(0, |stat| entry::size(&stat));
+        let stat = check_file(&file).ok();
+        let size = stat.as_ref().map_or(0, entry::size);
         if size > self.limits().file_bytes_max {
             self.found.skip(|skipped| skipped.too_large += 1);
+        } else if stat.is_some_and(|stat| self.is_closed(&stat, READ)) {
+            self.skip_unreadable_file(b"");
         } else if let Some(reader) = reader
             && is_wanted
         {

@@ -2,11 +2,12 @@
 
 use std::fs;
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::symlink;
+use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::time::Duration;
 
 use super::*;
 use crate::tests::{Fixture, SECRET};
+use crate::workspace::Owner;
 
 const LIMITS: SearchLimits = SearchLimits {
     matches_max: 1000,
@@ -27,6 +28,7 @@ fn by_name() -> SearchRequest {
         prune: Vec::new(),
         hidden: true,
         kind: None,
+        as_owner: false,
         limits: LIMITS,
     }
 }
@@ -270,4 +272,25 @@ fn a_pattern_that_is_none_is_refused() {
         let refused = fixture.workspace.search(&by_content(bad), &Cancel::default());
         assert!(matches!(refused, Err(SearchError::Pattern(_))), "{bad}: {refused:?}");
     }
+}
+
+#[test]
+fn what_its_owner_has_closed_is_unreadable_to_who_reads_as_the_owner() {
+    let fixture = tree(&[("a", b"x"), ("closed", b"x"), ("d/f", b"x"), ("e/f", b"x")]);
+    let close = |path: &str, mode| {
+        let Owner { uid, gid } = fixture.owner;
+        std::os::unix::fs::chown(fixture.host(path), Some(uid), Some(gid)).unwrap();
+        fs::set_permissions(fixture.host(path), fs::Permissions::from_mode(mode)).unwrap();
+    };
+    close("closed", 0o200);
+    close("d", 0o400);
+    let as_owner = SearchRequest { as_owner: true, ..by_content("x") };
+    let found = search(&fixture, &as_owner);
+    assert_eq!(paths(&found), ["a", "e/f"]);
+    assert_eq!(found.skipped.unreadable, 2);
+    assert_eq!(found.skipped.unreadable_file.as_deref(), Some("closed"));
+    let path = WorkspacePath::parse("closed").unwrap();
+    let one = search(&fixture, &SearchRequest { path, ..as_owner });
+    assert_eq!((one.matches.len(), one.skipped.unreadable), (0, 1));
+    close("d", 0o700);
 }

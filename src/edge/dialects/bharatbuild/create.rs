@@ -5,7 +5,9 @@ use std::time::Duration;
 use sandtree_actors::{CreateRequest, PatchRequest, View};
 use sandtree_model::durations::{LONGEST, Timeout};
 use sandtree_model::project::{Texts, TextsPatch};
-use sandtree_model::{Failure, LimitsPatch, Network, Phase, ProjectId, ProjectKey, Refusal};
+use sandtree_model::{
+    Failure, LimitsPatch, Network, Phase, ProjectId, ProjectKey, Refusal, limits,
+};
 use serde::Deserialize;
 use serde_json::json;
 use warp::http::StatusCode;
@@ -176,6 +178,8 @@ impl CreateBody {
         if config.privileged == Some(true) {
             return Err(Problem::field("privileged", "no container can have it"));
         }
+        check_cores(config.cpu_limit)?;
+        check_memory(config.memory_limit)?;
         let command_timeout = seconds("command_timeout", config.command_timeout, TIMEOUT_MAX)?;
         Ok(Wanted {
             limits: LimitsPatch {
@@ -212,6 +216,25 @@ impl Config {
             privileged: self.privileged.or(other.privileged),
         }
     }
+}
+
+/// The ranges are the core's; here they are told in this contract's words.
+fn check_cores(given: Option<f64>) -> Result<(), Problem> {
+    let range = limits::cores();
+    let problem = || {
+        let problem = format!("must be from {} to {} cores", range.start(), range.end());
+        Problem::field("cpu_limit", problem)
+    };
+    if given.is_none_or(|cores| range.contains(&cores)) { Ok(()) } else { Err(problem()) }
+}
+
+fn check_memory(given: Option<Size>) -> Result<(), Problem> {
+    let [(_, range), ..] = limits::RANGES;
+    let problem = || {
+        let [least, most] = [Size(*range.start()), Size(*range.end())];
+        Problem::field("memory_limit", format!("must be from {least} to {most}"))
+    };
+    if given.is_none_or(|Size(bytes)| range.contains(&bytes)) { Ok(()) } else { Err(problem()) }
 }
 
 fn timeout(field: &'static str, given: Option<u64>) -> Result<Option<Timeout>, Problem> {

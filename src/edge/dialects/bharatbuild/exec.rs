@@ -234,20 +234,15 @@ fn words(problem: &Problem) -> String {
 }
 
 fn spec(command: &str, tty: bool, timeout: Duration) -> Result<ExecSpec, Problem> {
-    let command = if tty {
-        // It opens a terminal, ends as the command ends, and is in every Debian.
-        let argv = ["script", "-qefc", command, "/dev/null"];
-        Command { argv: Some(argv.map(str::to_owned).into()), ..Command::default() }
-    } else {
-        Command { command: Some(command.to_owned()), ..Command::default() }
-    };
+    let command = Command { command: Some(command.to_owned()), ..Command::default() };
     let checked = command.check()?;
     Ok(ExecSpec {
         argv: checked.argv,
         cwd: checked.cwd,
         env: checked.env,
-        stdin: false,
         timeout_ms: u64::try_from(timeout.as_millis()).ok(),
+        tty,
+        ..ExecSpec::default()
     })
 }
 

@@ -131,7 +131,10 @@ pub(super) async fn list(call: Call) -> Answered {
 ///
 /// 404 for what is no file, 413 for a large one, 400 for a path out of the workspace.
 pub(super) async fn read(call: Call) -> Answered {
-    let name = call.param("path")?;
+    let name = call.param("path").map_err(|problem| {
+        // Such as a NUL: no file has it in its path, as with any other way to name one.
+        Problem::new(kinds::BAD_REQUEST, format!("Invalid file {}", problem.detail()))
+    })?;
     let path = workspace_path(&name)?;
     let files = open(&call).await?;
     let content = files::blocking(&files, move |workspace| content(workspace, &path)).await?;

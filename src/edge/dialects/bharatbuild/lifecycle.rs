@@ -10,7 +10,7 @@ use tokio::time::{Instant, sleep};
 use warp::http::StatusCode;
 
 use super::ports;
-use super::project::{self, DELETED};
+use super::project::{self, ACTIVE_PORT, DELETED};
 use crate::edge::context::Call;
 use crate::edge::errors::Problem;
 use crate::edge::reply::{self, Answered};
@@ -129,7 +129,8 @@ pub(super) async fn remove(call: Call) -> Answered {
         operate(&call, Operation::Delete { keep_files: false }).await?;
     } else {
         let view = operate(&call, Operation::Discard).await?;
-        let deleted = [(DELETED, Some("true".to_owned()))];
+        // No server listens any more: the next container's will say where it does.
+        let deleted = [(DELETED, Some("true".to_owned())), (ACTIVE_PORT, None)];
         project::set_labels(&call.context.tree, &view.project.key, deleted).await?;
     }
     let body = json!({

@@ -68,7 +68,7 @@ pub(super) async fn exec(mut call: Call) -> Answered {
     let Checked { argv, cwd, env } = check(&call, request)?;
     let sandbox = call.context.tree.sandbox(&key(&call)?).await;
     let sandbox = sandbox.map_err(|failure| or_not_running(&call, failure.into()))?;
-    let spec = ExecSpec { argv, cwd, env, stdin: false, timeout_ms };
+    let spec = ExecSpec { argv, cwd, env, timeout_ms, ..ExecSpec::default() };
     let done = run_to_end(&sandbox, spec, Vec::new(), OUTPUT_BYTES_MAX).await?;
     if done.timed_out() {
         return Err(Problem::new(kinds::BAD_REQUEST, "Command execution timed out"));

@@ -11,7 +11,7 @@ use warp::http::StatusCode;
 
 use super::refused::Refused;
 use super::run::{self, COMMANDS_MAX, shell};
-use super::validate::{self, Fields, SMALL_BYTES_MAX, Spot, types};
+use super::validate::{self, Came, Fields, SMALL_BYTES_MAX, Spot, types};
 use crate::edge::context::Call;
 use crate::edge::reply::{self, Response};
 use crate::edge::run::request::{code_commands, source};
@@ -53,12 +53,12 @@ impl Commands {
 /// Runs commands on the files of an archive: what each said, and what the last one changed.
 pub(super) async fn commands(mut call: Call) -> Result<Response, Refused> {
     let bytes_max = call.context.settings.run.request_bytes_max;
-    let wanted = validate::body(&mut call, bytes_max, Commands::read).await?;
+    let (wanted, came) = validate::body_as_it_came(&mut call, bytes_max, Commands::read).await?;
     let Commands { base_image, commands, archive, workdir } = wanted;
     let cwd = directory(workdir);
     let mut todos = Vec::with_capacity(commands.len());
     for shown in commands {
-        let argv = shell::any(&shown, &cwd)?.argv;
+        let argv = shell::any(&shown, &cwd).map_err(|problem| came.refused(problem))?.argv;
         todos.push(Todo { shown, argv, must_succeed: false });
     }
     let plan = Plan {
@@ -67,7 +67,7 @@ pub(super) async fn commands(mut call: Call) -> Result<Response, Refused> {
         cwd: Some(cwd),
         ..plan(&call, Some(base_image.into()), todos)
     };
-    let Outcome { results, files, .. } = carried_out(&call, plan).await?;
+    let Outcome { results, files, .. } = carried_out(&call, &came, plan).await?;
     let results: Vec<_> = results
         .into_iter()
         .map(|ran| {
@@ -104,13 +104,14 @@ pub(super) async fn code(mut call: Call) -> Result<Response, Refused> {
     let settings = std::sync::Arc::clone(&call.context.settings.run);
     let languages: Vec<&str> = settings.languages.keys().map(|name| &**name).collect();
     let read = |value: &Value, spot: &mut Spot| Code::read(value, spot, &languages);
-    let wanted = validate::body(&mut call, SMALL_BYTES_MAX, read).await?;
+    let (wanted, came) = validate::body_as_it_came(&mut call, SMALL_BYTES_MAX, read).await?;
     let Some(language) = settings.languages.get(wanted.language.as_str()) else {
         let words = format!("Unsupported language: {}", wanted.language);
         return Err(Refused::said(StatusCode::BAD_REQUEST, words));
     };
     let root = WorkspacePath::root();
-    let mut todos = code_commands(language, &wanted.dependencies)?;
+    let todos = code_commands(language, &wanted.dependencies);
+    let mut todos = todos.map_err(|problem| came.refused(problem))?;
     for todo in &mut todos {
         let merged = MERGED.into_iter().map(str::to_owned);
         todo.argv = merged.chain(std::mem::take(&mut todo.argv)).collect();
@@ -120,7 +121,7 @@ pub(super) async fn code(mut call: Call) -> Result<Response, Refused> {
         files: vec![source(language, wanted.code, Some(&root))?],
         ..plan(&call, image, todos)
     };
-    let Outcome { mut results, .. } = carried_out(&call, plan).await?;
+    let Outcome { mut results, .. } = carried_out(&call, &came, plan).await?;
     // Of a run that did not get to its code, what it got to.
     let (exit_code, output) =
         results.pop().map_or((0, String::new()), |it| run::told(it.collected));
@@ -145,10 +146,11 @@ fn plan(call: &Call, image: Option<Box<str>>, commands: Vec<Todo>) -> Plan {
     }
 }
 
-async fn carried_out(call: &Call, plan: Plan) -> Result<Outcome, Refused> {
+async fn carried_out(call: &Call, came: &Came, plan: Plan) -> Result<Outcome, Refused> {
     let _place = place(&call.context.settings.run)?;
     let limit = plan.time_max;
-    let outcome = carry_out(&call.context, call.principal()?, plan, None).await?;
+    let outcome = carry_out(&call.context, call.principal()?, plan, None).await;
+    let outcome = outcome.map_err(|problem| came.refused(problem))?;
     if outcome.timed_out {
         let words = format!("Execution timed out after {}s", limit.as_secs());
         return Err(Refused::said(StatusCode::INTERNAL_SERVER_ERROR, words));

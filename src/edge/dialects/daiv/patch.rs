@@ -121,9 +121,8 @@ async fn git(sandbox: &Sandbox, part: &str) -> Result<(i32, Vec<u8>), Refused> {
     let spec = ExecSpec {
         argv: vec!["/bin/sh".to_owned(), "-c".to_owned(), format!("{GIT}{part}")],
         cwd: Some(format!("{WORKSPACE}/repo")),
-        env: std::collections::BTreeMap::new(),
-        stdin: false,
         timeout_ms: u64::try_from(GIT_TIMEOUT.as_millis()).ok(),
+        ..ExecSpec::default()
     };
     let done = exec::run_to_end(sandbox, spec, Vec::new(), PATCH_BYTES_MAX).await?;
     if done.is_truncated() {

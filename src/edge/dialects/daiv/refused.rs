@@ -89,34 +89,34 @@ pub(super) fn problem(problem: &Problem) -> Response {
         kinds::METHOD_NOT_ALLOWED => (StatusCode::METHOD_NOT_ALLOWED, "Method Not Allowed"),
         // Its clients try again after a 500 and never after a 422, which is a body's.
         kinds::IMAGE => (StatusCode::INTERNAL_SERVER_ERROR, problem.detail()),
-        kinds::INVALID_FIELD => return invalid_field(problem),
+        kinds::INVALID_FIELD => (StatusCode::UNPROCESSABLE_ENTITY, problem.detail()),
         _ => (status, problem.detail()),
     };
     detail(status, &words.into())
 }
 
-/// A field that reads well and that the core does not take, as a validator of the body would
-/// say it.
-fn invalid_field(problem: &Problem) -> Response {
-    let document = problem.document();
-    let field = document["field"].as_str().unwrap_or_default();
+/// What is wrong with a field that reads well and that the core does not take, as a
+/// validator of the body would say it: the field's name here, and why.
+pub(super) fn invalid_field(problem: &Problem) -> Option<(&'static str, String)> {
+    if problem.kind() != kinds::INVALID_FIELD {
+        return None;
+    }
+    let field = problem.at_field().unwrap_or_default();
     let words = problem.detail().strip_prefix(field).unwrap_or(problem.detail());
-    let words = words.trim_start_matches([':', ' ']);
-    let wrong = Wrong::of_core(name_of(field), words);
-    detail(StatusCode::UNPROCESSABLE_ENTITY, &json!([wrong]))
+    Some((name_of(field)?, words.trim_start_matches([':', ' ']).to_owned()))
 }
 
-/// What a field of the core is called here.
-fn name_of(field: &str) -> &str {
+/// What a field of the core is called here, if it comes from a body.
+fn name_of(field: &str) -> Option<&'static str> {
     match field {
-        "image" => "base_image",
-        "argv" => "commands",
-        "code.dependencies" => "dependencies",
-        "code.language" => "language",
-        "limits.memory_bytes" => "memory_bytes",
-        "limits.cpu_millis" => "cpus",
-        _ if field == "env" || field.starts_with("env.") => "environment",
-        _ => field,
+        "image" => Some("base_image"),
+        "argv" => Some("commands"),
+        "cwd" => Some("workdir"),
+        "code.dependencies" => Some("dependencies"),
+        "code.language" => Some("language"),
+        "limits.memory_bytes" => Some("memory_bytes"),
+        _ if field == "env" || field.starts_with("env.") => Some("environment"),
+        _ => None,
     }
 }
 

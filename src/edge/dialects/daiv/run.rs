@@ -15,6 +15,7 @@ use super::refused::Refused;
 use super::session::Session;
 use super::validate::{self, Fields, Spot, types};
 use crate::edge::context::Call;
+use crate::edge::errors::Problem;
 use crate::edge::exec::command::Checked;
 use crate::edge::exec::{self, Collected, OUTPUT_BYTES_MAX};
 use crate::edge::reply::{self, Response};
@@ -68,22 +69,17 @@ struct Commands<'a> {
     fail_fast: bool,
     /// The longest time of one command.
     timeout: Option<Duration>,
-    /// Whether the image has a bash, as far as is known.
-    has_bash: bool,
 }
 
 impl Commands<'_> {
     /// Runs them in their order. One whose time is over ends with all that it started, and
     /// is the last one.
-    async fn run(&mut self, commands: Vec<String>) -> Result<Vec<Ran>, Refused> {
-        // All are looked at before any is run.
-        for command in &commands {
-            shell::any(command, &self.cwd).and_then(|_| shell::bash(command, &self.cwd))?;
-        }
+    async fn run(&self, commands: Vec<(String, ExecSpec)>) -> Result<Vec<Ran>, Problem> {
         let mut results = Vec::with_capacity(commands.len());
         let mut bytes_left = OUTPUT_BYTES_TOTAL_MAX;
-        for command in commands {
-            let done = self.one(&command, bytes_left.min(OUTPUT_BYTES_MAX)).await?;
+        for (command, spec) in commands {
+            let bytes_max = bytes_left.min(OUTPUT_BYTES_MAX);
+            let done = exec::run_to_end(self.sandbox, spec, Vec::new(), bytes_max).await?;
             let is_late = done.timed_out();
             let (exit_code, output) = if is_late {
                 let seconds = self.timeout.unwrap_or_default().as_secs();
@@ -100,25 +96,23 @@ impl Commands<'_> {
         Ok(results)
     }
 
-    /// Runs one command by bash; where there is none, by what there is.
-    async fn one(&mut self, command: &str, bytes_max: usize) -> Result<Collected, Refused> {
-        let spec = |checked: Checked| ExecSpec {
-            argv: checked.argv,
-            cwd: checked.cwd,
-            env: checked.env,
-            stdin: false,
+    /// All of them, looked at before any is run.
+    fn checked(&self, commands: Vec<String>) -> Result<Vec<(String, ExecSpec)>, Problem> {
+        let with_spec = |command: String| Ok((command.clone(), self.spec(&command)?));
+        commands.into_iter().map(with_spec).collect()
+    }
+
+    /// A command for bash; where there is none, for what there is.
+    fn spec(&self, command: &str) -> Result<ExecSpec, Problem> {
+        let Checked { argv, cwd, env } = shell::bash(command, &self.cwd)?;
+        Ok(ExecSpec {
+            argv,
+            argv_otherwise: shell::any(command, &self.cwd)?.argv,
+            cwd,
+            env,
             timeout_ms: self.timeout.and_then(|it| u64::try_from(it.as_millis()).ok()),
-        };
-        if self.has_bash {
-            let by_bash = spec(shell::bash(command, &self.cwd)?);
-            let done = exec::run_to_end(self.sandbox, by_bash, Vec::new(), bytes_max).await?;
-            if done.has_started() {
-                return Ok(done);
-            }
-        }
-        let by_any = spec(shell::any(command, &self.cwd)?);
-        self.has_bash = false;
-        Ok(exec::run_to_end(self.sandbox, by_any, Vec::new(), bytes_max).await?)
+            ..ExecSpec::default()
+        })
     }
 }
 
@@ -133,18 +127,18 @@ pub(super) fn told(done: Collected) -> (i32, String) {
 /// Runs commands in the folder of the repository.
 pub(super) async fn run(mut call: Call) -> Result<Response, Refused> {
     let bytes_max = call.context.settings.run.request_bytes_max;
-    let Run { commands, fail_fast, timeout, archive } =
-        validate::body(&mut call, bytes_max, Run::read).await?;
+    let (wanted, came) = validate::body_as_it_came(&mut call, bytes_max, Run::read).await?;
+    let Run { commands, fail_fast, timeout, archive } = wanted;
     let session = Session::enter(&call).await?;
     let sandbox = session.warm().await?;
     let patch = session.begin_patch(&sandbox, archive).await?;
-    let mut runner = Commands {
+    let runner = Commands {
         sandbox: &sandbox,
         cwd: format!("{WORKSPACE}/repo"),
         fail_fast,
         timeout: limit(timeout, call.context.settings.dialects.daiv.command_timeout),
-        has_bash: true,
     };
+    let commands = runner.checked(commands).map_err(|problem| came.refused(problem))?;
     let results = runner.run(commands).await?;
     let mut answer = json!({ "results": results });
     if let Some(patch) = patch {

@@ -39,9 +39,10 @@ impl Session {
 
     /// As [`Session::enter`], with other words for a session that is not there.
     pub(super) async fn find(call: &Call, not_found: &str) -> Result<Self, Refused> {
-        let id = call.param("id")?;
         let by = call.principal()?.clone();
         let missing = || Refused::said(StatusCode::NOT_FOUND, not_found);
+        // What is no text names no session.
+        let id = call.param("id").map_err(|_| missing())?;
         let project = ProjectId::of_name(&id).map_err(|_| missing())?;
         let key = ProjectKey { tenant: by.tenant.clone(), id: project };
         let wait = call.context.settings.dialects.daiv.busy_wait;

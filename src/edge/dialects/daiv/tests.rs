@@ -112,6 +112,41 @@ async fn session(edge: &Edge) -> String {
 }
 
 #[tokio::test]
+async fn every_route_answers_at_the_root_and_below_the_prefix() {
+    let edge = Edge::open().await;
+    let session = format!("/session/{ID}/");
+    let no_field = json!([{ "type": "missing", "loc": ["body"], "msg": "Field required",
+                            "input": null }]);
+    let gone = json!("Session not found or already closed");
+    let no_archive = json!("At least one of repo_archive and skills_archive must be provided");
+    for (method, path, status, detail) in [
+        ("POST", "/run/commands/".to_owned(), 422, &no_field),
+        ("POST", "/run/code/".to_owned(), 422, &no_field),
+        ("POST", "/session/".to_owned(), 422, &no_field),
+        ("POST", session.clone(), 422, &no_field),
+        ("GET", session.clone(), 404, &gone),
+        ("DELETE", session.clone(), 204, &Value::Null),
+        ("POST", format!("{session}seed/"), 422, &no_archive),
+        ("PUT", format!("{session}egress/"), 422, &no_field),
+        ("POST", format!("{session}fs/ls"), 422, &no_field),
+        ("POST", format!("{session}fs/read"), 422, &no_field),
+        ("POST", format!("{session}fs/grep"), 422, &no_field),
+        ("POST", format!("{session}fs/glob"), 422, &no_field),
+        ("POST", format!("{session}fs/write"), 422, &no_field),
+        ("POST", format!("{session}fs/edit"), 422, &no_field),
+        ("POST", format!("{session}fs/delete"), 422, &no_field),
+    ] {
+        for prefix in ["", "/api/v1"] {
+            let answer = edge.ask(method, &format!("{prefix}{path}"), &[], "").await;
+            assert_eq!(answer.status, status, "{method} {prefix}{path}");
+            if status != 204 {
+                assert_eq!(&answer.json()["detail"], detail, "{method} {prefix}{path}");
+            }
+        }
+    }
+}
+
+#[tokio::test]
 async fn a_session_that_cannot_be_restarted_or_stopped_is_told_so() {
     let edge = Edge::open().await;
     let path = session(&edge).await;
@@ -123,4 +158,12 @@ async fn a_session_that_cannot_be_restarted_or_stopped_is_told_so() {
     assert_eq!((warmed.status, warmed.json()), (503, words.clone()));
     let ran = post(&edge, &path, &json!({ "commands": [] })).await;
     assert_eq!((ran.status, ran.json()), (503, words));
+
+    edge.engine.come_back();
+    let path = session(&edge).await;
+    let id = path.split('/').nth(2).unwrap();
+    edge.engine.go_away();
+    let closed = edge.ask("DELETE", &path, &[], "").await;
+    let words = json!({ "detail": format!("Session '{id}' could not be stopped") });
+    assert_eq!((closed.status, closed.json()), (503, words));
 }

@@ -13,9 +13,10 @@ use serde::Serialize;
 use serde_json::{Map, Value, json};
 use warp::http::header::CONTENT_TYPE;
 
-use super::refused::Refused;
+use super::refused::{self, Refused};
 use crate::edge::body;
 use crate::edge::context::Call;
+use crate::edge::errors::Problem;
 
 /// Largest body of a request that carries no content, in bytes.
 pub(super) const SMALL_BYTES_MAX: u64 = 1024 * 1024;
@@ -50,11 +51,6 @@ impl From<&str> for Step {
 }
 
 impl Wrong {
-    /// A fault that the core has found in a field.
-    pub(super) fn of_core(field: &str, words: &str) -> Self {
-        Self::of_value(field, Value::Null, words)
-    }
-
     /// A field of the body that breaks a rule of ours.
     pub(super) fn of_value(field: &str, input: Value, words: &str) -> Self {
         Self {
@@ -117,8 +113,16 @@ impl Spot {
 
 /// A value as far as it is told: who sent an archive need not get it back.
 fn shown(input: &Value) -> Value {
-    let text = input.to_string();
-    if text.len() <= INPUT_BYTES_MAX { input.clone() } else { json!("(too long to be shown)") }
+    let is_short = !is_long_text(input) && input.to_string().len() <= INPUT_BYTES_MAX;
+    if is_short { input.clone() } else { too_long() }
+}
+
+fn is_long_text(value: &Value) -> bool {
+    value.as_str().is_some_and(|text| text.len() > INPUT_BYTES_MAX)
+}
+
+fn too_long() -> Value {
+    json!("(too long to be shown)")
 }
 
 /// The fields of an object; those that nobody reads are ignored.
@@ -188,6 +192,31 @@ impl<'a> Fields<'a> {
     }
 }
 
+/// The fields of a body as they came, for what the core finds wrong with them later.
+pub(super) struct Came(Map<String, Value>);
+
+impl Came {
+    fn of(value: Value) -> Self {
+        let Value::Object(mut map) = value else { return Self(Map::new()) };
+        for value in map.values_mut().filter(|value| is_long_text(value)) {
+            *value = too_long();
+        }
+        Self(map)
+    }
+
+    /// A problem of the core; one with a field is a fault of the body, told with its input.
+    pub(super) fn refused(&self, problem: impl Into<Problem>) -> Refused {
+        let problem = problem.into();
+        match refused::invalid_field(&problem) {
+            Some((field, words)) => {
+                let input = self.0.get(field).map_or(Value::Null, shown);
+                Refused::Invalid(vec![Wrong::of_value(field, input, &words)])
+            }
+            None => Refused::Problem(problem),
+        }
+    }
+}
+
 /// Reads the body of a request.
 ///
 /// # Errors
@@ -198,16 +227,28 @@ pub(super) async fn body<T>(
     bytes_max: u64,
     read: impl FnOnce(&Value, &mut Spot) -> Option<T>,
 ) -> Result<T, Refused> {
+    Ok(body_as_it_came(call, bytes_max, read).await?.0)
+}
+
+/// As [`body`], with what is needed to tell of its fields later.
+///
+/// # Errors
+///
+/// As [`body`].
+pub(super) async fn body_as_it_came<T>(
+    call: &mut Call,
+    bytes_max: u64,
+    read: impl FnOnce(&Value, &mut Spot) -> Option<T>,
+) -> Result<(T, Came), Refused> {
     body::check_length(&call.headers, bytes_max)?;
     let media = body::media_type(&call.headers);
     let has_media = call.headers.contains_key(CONTENT_TYPE);
     let is_json = !has_media || media.is_some_and(|media| is_json(&media));
-    let bytes =
-        call.take_body().read(bytes_max).await.map_err(crate::edge::errors::Problem::from)?;
+    let bytes = call.take_body().read(bytes_max).await.map_err(Problem::from)?;
     let mut spot = Spot::of("body");
     let value = value_of(&bytes, is_json, &mut spot);
     drop(bytes);
-    let read = value.and_then(|value| read(&value, &mut spot));
+    let read = value.and_then(|value| Some((read(&value, &mut spot)?, Came::of(value))));
     spot.finish(read)
 }
 

@@ -85,6 +85,22 @@ async fn a_time_out_of_nothing_is_the_configured_one() {
 }
 
 #[tokio::test]
+async fn a_container_can_have_a_time_out_of_its_own() {
+    let server = setup().start().await;
+    let bharat = Bharat { client: server.client(), server, id: "p".to_owned() };
+    let body = json!({ "config": { "command_timeout": 1 } });
+    let _ = bharat.post("create", &body).await.expect(200);
+    let events = bharat.events("exec", &json!({ "command": "sleep 60" })).await;
+    assert_eq!(data(&events, "error"), ["Command timed out after 1s"]);
+    let events = bharat.events("exec/batch", &json!({ "commands": ["sleep 60", "true"] })).await;
+    assert_eq!(data(&events, "error"), ["Command timed out after 1s"]);
+    assert_eq!(events[events.len() - 2], json!({ "type": "batch_stopped", "reason": "error" }));
+    let longer = json!({ "command": "sleep 2", "timeout": 60 });
+    let events = bharat.events("exec", &longer).await;
+    assert_eq!(data(&events, "error"), [""; 0], "a request says more than its container");
+}
+
+#[tokio::test]
 async fn what_the_validator_refuses_is_told_and_starts_nothing() {
     let bharat = Bharat::running("p").await;
     for (command, message) in [

@@ -1,10 +1,9 @@
 //! The eight types of projects: a program in each language, and what comes with it.
 
-use std::sync::LazyLock;
-
 use sandtree_testkit::until;
 use serde_json::json;
 
+use super::super::HAS_ALL;
 use super::{Bharat, data, setup};
 
 /// A type, a file with a program, how it is run, and what comes with the image.
@@ -35,10 +34,6 @@ const TYPES: [Type; 7] = [
     Type { name: "php",    file: "main.php",  program: "<?php echo \"hello\\n\";",
            run: "php main.php",               tools: "composer --version",                    is_at_hand: false },
 ];
-
-/// Whether the images that take long to build are there, as in a soak.
-static HAS_ALL: LazyLock<bool> =
-    LazyLock::new(|| std::env::var_os("SANDTREE_ALL_IMAGES").is_some());
 
 #[tokio::test]
 async fn a_program_of_every_type_runs() {

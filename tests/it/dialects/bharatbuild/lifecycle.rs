@@ -2,7 +2,7 @@
 
 use hyper::Method;
 use sandtree_testkit::{EngineProxy, until};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::{Bharat, data, setup};
 use crate::support::Project;
@@ -49,6 +49,8 @@ async fn it_stops_restarts_and_keeps_its_files() {
 async fn a_delete_keeps_the_files_for_the_next_create_unless_told_otherwise() {
     let bharat = Bharat::running("p").await;
     bharat.write("a", "kept").await;
+    bharat.exec("echo listening on port 4173").await;
+    assert_eq!(bharat.get("ports").await.expect(200).json()["active_port"], 4173);
     let deleted = bharat.delete("").await.expect(200).json();
     let expected =
         json!({ "success": true, "message": "Container deleted", "files_deleted": false });
@@ -67,6 +69,7 @@ async fn a_delete_keeps_the_files_for_the_next_create_unless_told_otherwise() {
     let again = bharat.post("create", &body).await.expect(200).json();
     assert_eq!((&again["status"], &again["memory_limit"]), (&json!("running"), &json!("256m")));
     assert_eq!(data(&bharat.exec("cat a").await, "stdout"), ["kept"]);
+    assert_eq!(bharat.get("ports").await.expect(200).json()["active_port"], Value::Null);
     let native = Project::existing(&bharat.client, "p").show().await;
     assert_eq!(native["image"], "python:3.11-slim");
 
@@ -123,6 +126,25 @@ async fn a_container_whose_time_is_over_says_so_until_it_is_swept_away() {
         status.status == 404 || status.expect(200).json()["is_expired"] == true
     })
     .await;
+}
+
+#[tokio::test]
+async fn what_is_expired_is_deleted_with_its_files() {
+    for limit in ["idle_timeout", "max_lifetime"] {
+        let server = setup().env("SANDTREE_TREE__JANITOR_INTERVAL", "1s").start().await;
+        let bharat = Bharat { client: server.client(), server, id: "p".to_owned() };
+        let _ = bharat.post("create", &json!({ "config": { limit: 2 } })).await.expect(200);
+        bharat.write("a", "").await;
+        until("the container to be gone", async || {
+            bharat.server.containers().is_empty()
+                && bharat.client.get("/v1/projects/p").await.status == 404
+        })
+        .await;
+        let _ = bharat.get("status").await.expect(404);
+        let _ = bharat.post("create", &json!({})).await.expect(200);
+        let files = bharat.get("files").await.expect(200).json();
+        assert_eq!(files, json!({ "files": [] }), "{limit}");
+    }
 }
 
 #[tokio::test]

@@ -111,10 +111,12 @@ async fn pages_of_every_origin_may_use_it_and_nothing_else() {
     let policies: Vec<_> = framed.headers.get_all("content-security-policy").iter().collect();
     assert_eq!(policies, ["frame-ancestors *", "default-src 'self'"]);
 
-    for method in [Method::POST, Method::PUT, Method::PATCH, Method::DELETE] {
+    for method in [Method::POST, Method::PUT, Method::PATCH, Method::DELETE, Method::OPTIONS] {
         let seen = from(method.clone(), "/api/v1/preview/p/x", &[]).await.expect(200).json();
         assert_eq!(seen["method"], method.as_str());
     }
+    let head = from(Method::HEAD, "/api/v1/preview/p/x", &[]).await.expect(200);
+    assert_eq!((head.header("content-type"), head.body.len()), (Some("application/json"), 0));
     let asked = [("access-control-request-method", "PUT")];
     let preflight = from(Method::OPTIONS, "/api/v1/preview/p/x", &asked).await.expect(204);
     assert_eq!(preflight.header("access-control-allow-origin"), Some("*"));

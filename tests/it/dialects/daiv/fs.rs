@@ -1,4 +1,5 @@
-//! `POST /session/{id}/fs/{op}`: bodies, replies and codes, operation by operation.
+//! `POST /session/{id}/fs/{op}` but for the searches (contract 1.5): bodies, replies and codes,
+//! operation by operation.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -7,9 +8,9 @@ use serde_json::{Value, json};
 use super::{Session, server};
 
 /// A body, and what the reply has to be without the words of its error.
-type Row = (Value, Value);
+pub(super) type Row = (Value, Value);
 
-async fn check(session: &Session, op: &str, rows: &[Row]) {
+pub(super) async fn check(session: &Session, op: &str, rows: &[Row]) {
     for (body, expected) in rows {
         let mut reply = session.fs(op, body).await;
         if let Some(error) = reply["error"].as_object_mut() {
@@ -20,11 +21,11 @@ async fn check(session: &Session, op: &str, rows: &[Row]) {
     }
 }
 
-fn code(code: &str) -> Value {
+pub(super) fn code(code: &str) -> Value {
     json!({ "code": code })
 }
 
-fn names(all: &[(&str, bool)]) -> Value {
+pub(super) fn names(all: &[(&str, bool)]) -> Value {
     all.iter()
         .map(|(path, is_dir)| json!({ "path": format!("/workspace/{path}"), "is_dir": is_dir }))
         .collect()
@@ -153,6 +154,18 @@ async fn read_pages_texts_and_tells_bytes_from_them() {
 }
 
 #[tokio::test]
+async fn a_page_has_two_thousand_lines_unless_it_is_said() {
+    let server = server().start().await;
+    let session = Session::small(&server.client()).await;
+    session.ok("seq 2001 > many").await;
+    let page = session.fs("read", &json!({ "path": "/workspace/repo/many" })).await;
+    let content = page["content"].as_str().expect("a text");
+    assert!(content.starts_with("1\n2\n") && content.ends_with("\n2000"), "{}", content.len());
+    let told = [&page["total_lines"], &page["end_line"], &page["truncated"]];
+    assert_eq!(told, [&json!(2001), &json!(2000), &json!(false)]);
+}
+
+#[tokio::test]
 async fn a_page_that_is_too_long_is_cut_at_its_last_whole_line() {
     let server = server().start().await;
     let session = Session::small(&server.client()).await;
@@ -169,108 +182,6 @@ async fn a_page_that_is_too_long_is_cut_at_its_last_whole_line() {
     let body = json!({ "path": "/workspace/repo/line" });
     let cut = session.fs("read", &body).await;
     assert_eq!((&cut["truncated"], &cut["end_line"]), (&json!(true), &json!(0)));
-}
-
-#[tokio::test]
-async fn grep_takes_extended_expressions_and_prunes() {
-    let server = server().start().await;
-    let session = Session::small(&server.client()).await;
-    session
-        .ok("printf 'foo\\nbar.baz\\nfoooo\\n' > a.py; echo foo > b.txt; mkdir -p node_modules .git t/x sub/target
-             echo foo > node_modules/c.py; echo foo > .git/d.py; echo foo > t/x/e.py
-             echo foo > sub/target/f.py; echo foo > .dot.py; printf 'foo\\0' > binary")
-        .await;
-    let hit = |path: &str, line: u32, text: &str| json!({ "path": format!("/workspace/repo/{path}"), "line": line, "text": text });
-    let some =
-        |matches: Vec<Value>| json!({ "matches": matches, "truncated": false, "error": null });
-    let none = |error| json!({ "matches": [], "truncated": false, "error": code(error) });
-    let find = |pattern: &str, more: Value| {
-        let mut body = json!({ "pattern": pattern, "path": "/workspace/repo" });
-        for (name, value) in more.as_object().into_iter().flatten() {
-            body[name] = value.clone();
-        }
-        body
-    };
-    let all = vec![
-        hit(".dot.py", 1, "foo"),
-        hit("a.py", 1, "foo"),
-        hit("node_modules/c.py", 1, "foo"),
-        hit("t/x/e.py", 1, "foo"),
-    ];
-    check(
-        &session,
-        "grep",
-        &[
-            (find("^foo$", json!({ "glob": "*.py" })), some(all)),
-            (find("^foo$", json!({ "glob": "a*" })), some(vec![hit("a.py", 1, "foo")])),
-            (find("fo{3,}", json!({})), some(vec![hit("a.py", 3, "foooo")])),
-            (find("(bar|qux)\\.b", json!({})), some(vec![hit("a.py", 2, "bar.baz")])),
-            (
-                find("^foo$", json!({ "glob": "*.py", "exclude": ["t", "node_*"] })),
-                some(vec![hit(".dot.py", 1, "foo"), hit("a.py", 1, "foo")]),
-            ),
-            (
-                find("foo", json!({ "path": "/workspace/repo/b.txt" })),
-                some(vec![hit("b.txt", 1, "foo")]),
-            ),
-            (find("nothing", json!({})), some(vec![])),
-            (find("(", json!({})), none("invalid_pattern")),
-            (find("x", json!({ "path": "/workspace/absent" })), none("not_found")),
-        ],
-    )
-    .await;
-    session.ok("seq 200 > many").await;
-    let many = session.fs("grep", &find(".", json!({ "glob": "many" }))).await;
-    assert_eq!(
-        (many["matches"].as_array().map(Vec::len), &many["truncated"]),
-        (Some(200), &json!(false))
-    );
-    session.ok("seq 201 > many").await;
-    let more = session.fs("grep", &find(".", json!({ "glob": "many" }))).await;
-    assert_eq!(
-        (more["matches"].as_array().map(Vec::len), &more["truncated"]),
-        (Some(200), &json!(true))
-    );
-}
-
-#[tokio::test]
-async fn glob_goes_across_folders_with_two_stars_alone() {
-    let server = server().start().await;
-    let session = Session::small(&server.client()).await;
-    session
-        .ok("mkdir -p s/t .git node_modules; touch a.py b.txt .c.py s/d.py s/t/e.py .git/f.py
-             touch node_modules/g.py 'x[1.py' x1.py x2.py")
-        .await;
-    let find = |pattern: &str| json!({ "pattern": pattern, "path": "/workspace/repo" });
-    let some = |all: &[(&str, bool)]| json!({ "matches": names(all), "error": null });
-    let none = |error| json!({ "matches": [], "error": code(error) });
-    let below = json!({ "pattern": "*.py", "path": "/workspace/repo/s" });
-    let excluded = json!({ "pattern": "**/d.py", "path": "/workspace/repo", "exclude": ["s"] });
-    check(
-        &session,
-        "glob",
-        &[
-            (find("[ab].*"), some(&[("repo/a.py", false), ("repo/b.txt", false)])),
-            (find("?.py"), some(&[("repo/a.py", false)])),
-            (find("x[!1].py"), some(&[("repo/x2.py", false)])),
-            (find("x[1.py"), some(&[("repo/x[1.py", false)])),
-            (find(".*.py"), some(&[("repo/.c.py", false)])),
-            (find("s/*"), some(&[("repo/s/d.py", false), ("repo/s/t", true)])),
-            (
-                find("**/[d-g].py"),
-                some(&[
-                    ("repo/node_modules/g.py", false),
-                    ("repo/s/d.py", false),
-                    ("repo/s/t/e.py", false),
-                ]),
-            ),
-            (below, some(&[("repo/s/d.py", false)])),
-            (excluded, some(&[])),
-            (json!({ "pattern": "*", "path": "/workspace/repo/a.py" }), none("not_a_directory")),
-            (json!({ "pattern": "*", "path": "/workspace/absent" }), none("not_found")),
-        ],
-    )
-    .await;
 }
 
 #[tokio::test]

@@ -46,7 +46,7 @@ async fn a_removed_session_is_gone_at_once_for_every_route() {
     assert_detail(&put, 404, "Session not found");
     session.done(Method::DELETE, "").await;
     session.done(Method::DELETE, "?force=true").await;
-    for odd in ["no-such-session", "a%2Fb", "%2e%2e"] {
+    for odd in ["no-such-session", "a%2Fb", "%2e%2e", "%00", "a%ff"] {
         let odd = Session { id: odd.to_owned(), ..session.clone() };
         assert_detail(&odd.send(Method::GET, "").await, 404, NOT_FOUND);
         odd.done(Method::DELETE, "").await;
@@ -152,6 +152,21 @@ async fn a_session_outlives_the_server() {
     let session = Session { client: server.client(), ..session };
     session.done(Method::GET, "").await;
     session.ok("kill -0 $(cat pid)").await;
+}
+
+#[tokio::test]
+async fn a_session_that_nobody_uses_is_removed() {
+    let short = server()
+        .env("SANDTREE_PROFILES__DAIV__IDLE_TIMEOUT", "1s")
+        .env("SANDTREE_TREE__JANITOR_INTERVAL", "1s");
+    let server = short.start().await;
+    let session = Session::small(&server.client()).await;
+    until("the session to be gone", async || {
+        session.client.get(&session.project()).await.status == 404
+    })
+    .await;
+    assert_detail(&session.send(Method::GET, "").await, 404, NOT_FOUND);
+    until("nothing to be left", async || server.containers().is_empty()).await;
 }
 
 #[tokio::test]

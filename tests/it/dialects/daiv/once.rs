@@ -1,12 +1,15 @@
-//! `/run/commands/` and `/run/code/`: the contract of the first version.
+//! `POST /run/commands/` (contract 1.3): what the first version did.
+
+use std::process::Command;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use sandtree_testkit::{Client, Response, TestServer, until};
+use sandtree_testkit::{Client, Response};
 use serde_json::{Value, json};
 
 use super::archive::{file, packed, tar, unpacked};
-use super::{GENERAL, SMALL, server};
+use super::{GENERAL, SMALL, nothing_is_left, server};
+use crate::support::run;
 
 const RUN_ID: &str = "f47ac10b-58cc-4372-a567-0e02b2c3d479";
 
@@ -16,10 +19,6 @@ async fn commands(client: &Client, body: &Value) -> Response {
         whole[name] = value.clone();
     }
     client.post("/run/commands/", &whole).await
-}
-
-async fn nothing_is_left(server: &TestServer) {
-    until("its containers to be gone", async || server.containers().is_empty()).await;
 }
 
 #[tokio::test]
@@ -32,7 +31,7 @@ async fn all_commands_run_and_what_the_last_one_changed_comes_back() {
             "archive": STANDARD.encode(archive), "workdir": "top",
             "commands": [
                 "echo first > earlier",
-                "cat old; echo err >&2; echo new > new; echo x > sub/a; echo y > .dot/b; rm old; exit 7",
+                "cat old; echo err >&2; echo new > new; echo x > sub/a; echo y > .dot/b; rm old; ln -s new link; mkdir dir; mkfifo dir/pipe; exit 7",
             ],
         });
         let answer = commands(&client, &body).await.expect(200).json();
@@ -133,25 +132,87 @@ async fn runs_go_on_side_by_side() {
     nothing_is_left(&server).await;
 }
 
-#[tokio::test]
-async fn code_is_run_and_its_failure_is_told_with_its_output() {
-    let server = server().env("SANDTREE_PROFILES__DAIV_RUN__IMAGE", GENERAL).start().await;
-    let client = server.client();
-    let run = async |language: &str, code: &str| {
-        let body = json!({ "run_id": RUN_ID, "language": language, "code": code });
-        client.post("/run/code/", &body).await
-    };
-    for (language, code, output) in [
-        ("python", "import os\nprint('hi', os.getcwd())", "hi /workspace\n"),
-        ("node", "console.log('hi')", "hi\n"),
-        ("bash", "echo out; echo err >&2", "out\nerr\n"),
-    ] {
-        let answer = run(language, code).await.expect(200).json();
-        assert_eq!(answer, json!({ "output": output }), "{language}");
+/// An image of the tests that says whose it is; gone when it is dropped.
+struct Of(String);
+
+impl Of {
+    fn user(user: &str, image: &str) -> Self {
+        let name = format!("sandtree-test/user-{}", user.replace(':', "-"));
+        let made = run("docker", &["create", image, "true"]);
+        let container = String::from_utf8(made).expect("an id").trim().to_owned();
+        let change = format!("USER {user}");
+        let _ = run("docker", &["commit", "--change", &change, &container, &name]);
+        let _ = run("docker", &["rm", &container]);
+        Self(name)
     }
-    let failed = run("python", "print('out', flush=True)\nraise SystemExit(3)").await;
-    super::assert_detail(&failed, 400, "out\n");
-    let unknown = run("cobol", "").await.expect(422).json();
-    assert_eq!(unknown["detail"][0]["type"], "literal_error");
+}
+
+impl Drop for Of {
+    fn drop(&mut self) {
+        let _ = Command::new("docker").args(["rmi", "--force", &self.0]).output();
+    }
+}
+
+#[tokio::test]
+async fn a_run_is_of_the_images_own_user() {
+    let server = server().start().await;
+    let client = server.client();
+    let [named, numbers, one] = [("games:staff", GENERAL), ("4321:4322", SMALL), ("4321", GENERAL)]
+        .map(|(user, image)| Of::user(user, image));
+    for (image, ids) in
+        [(SMALL, "0 0"), (&named.0, "5 50"), (&numbers.0, "4321 4322"), (&one.0, "4321 0")]
+    {
+        let command = "touch x ~/y /tmp/z && echo $(id -u) $(id -g) && stat -c '%u %g' x top";
+        let archive = STANDARD.encode(tar(&[file("top/a", "1")]));
+        let body = json!({ "base_image": image, "archive": archive, "commands": [command] });
+        let answer = commands(&client, &body).await.expect(200).json();
+        let expected = format!("{ids}\n{ids}\n{ids}\n");
+        assert_eq!(answer["results"][0]["output"], expected, "{image}: {answer}");
+        let changed = unpacked(answer["archive"].as_str().expect("an archive"));
+        assert_eq!(changed, [("x".to_owned(), String::new())], "{image}");
+    }
+    // Root can do here what installing packages needs.
+    let chown =
+        json!({ "commands": ["touch x && chown 5:5 x && chmod 4750 x && stat -c %u:%a x"] });
+    let answer = commands(&client, &chown).await.expect(200).json();
+    assert_eq!(answer["results"][0]["output"], "5:4750\n", "{answer}");
+
+    let unknown = Of::user("nobody-knows", GENERAL);
+    let body = json!({ "base_image": unknown.0, "commands": ["true"] });
+    let failed = commands(&client, &body).await.expect(500).json();
+    assert!(failed["detail"].as_str().unwrap().contains("nobody-knows"), "{failed}");
     nothing_is_left(&server).await;
+}
+
+#[tokio::test]
+async fn root_of_a_run_has_five_capabilities_and_cannot_reach_its_init() {
+    let server = server().start().await;
+    for (command, expected) in [
+        ("grep CapEff /proc/self/status", "CapEff:\t00000000000000cb\n"),
+        ("grep CapBnd /proc/self/status", "CapBnd:\t00000000000000cb\n"),
+        ("grep NoNewPrivs /proc/self/status", "NoNewPrivs:\t1\n"),
+        ("cat /proc/1/environ 2>/dev/null || echo no", "no\n"),
+        ("head -c1 /proc/1/mem 2>/dev/null || echo no", "no\n"),
+        // Their numbers can be seen, with DAC_OVERRIDE, and nothing else of them.
+        ("for f in /proc/1/fd/*; do readlink $f; cat < $f; done 2>/dev/null; echo no", "no\n"),
+        ("cat /.sandtree/home/token 2>/dev/null || echo no", "no\n"),
+        ("touch /.sandtree/home/x 2>/dev/null || echo no", "no\n"),
+        ("mv /.sandtree/init /x 2>/dev/null || echo no", "no\n"),
+        ("mount -t tmpfs x /tmp 2>/dev/null || echo no", "no\n"),
+        ("mknod /tmp/x b 8 0 2>/dev/null || echo no", "no\n"),
+        ("kill -9 1; echo alive", "alive\n"),
+    ] {
+        let body = json!({ "commands": [command] });
+        let answer = commands(&server.client(), &body).await.expect(200).json();
+        assert_eq!(answer["results"][0]["output"], expected, "{command}: {answer}");
+    }
+}
+
+#[tokio::test]
+async fn a_run_has_a_network_and_the_name_of_the_contract() {
+    let server = server().start().await;
+    let body = json!({ "commands": ["hostname", "ls /sys/class/net | grep -v lo", "cat"] });
+    let answer = commands(&server.client(), &body).await.expect(200).json();
+    let outputs: Vec<_> = (0..3).map(|n| answer["results"][n]["output"].clone()).collect();
+    assert_eq!(outputs, ["sandbox\n", "eth0\n", ""], "{answer}");
 }

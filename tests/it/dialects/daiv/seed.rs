@@ -54,6 +54,19 @@ async fn a_session_is_seeded_once() {
 }
 
 #[tokio::test]
+async fn what_is_there_before_a_seed_stays() {
+    let server = server().start().await;
+    let session = Session::small(&server.client()).await;
+    session.ok("mkdir d; echo mine > d/mine").await;
+    session.seeded(&[("repo_archive", &tar(&[file("d/theirs", "theirs\n")]))]).await;
+    assert_eq!(session.ok("cat d/mine d/theirs").await, "mine\ntheirs\n");
+    // Where it is written down that it was seeded is nothing that a command could remove.
+    session.ok("rm -rf ~/* ~/.[!.]* /workspace/*/*").await;
+    let again = session.seed(&[("repo_archive", &tar(&[file("a", "1")]))]).await;
+    assert_detail(&again, 409, "Session already seeded");
+}
+
+#[tokio::test]
 async fn a_part_that_is_no_file_is_a_fault_of_the_form() {
     let server = server().start().await;
     let session = Session::small(&server.client()).await;

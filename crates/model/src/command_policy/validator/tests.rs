@@ -42,6 +42,80 @@ fn the_rows_of_the_contract() {
     }
 }
 
+/// The lists of the contract, as it writes them: what the tables of the validator hold.
+#[test]
+fn the_lists_of_the_contract() {
+    let mut blocked = [
+        "rm -rf /",
+        "rm -rf /*",
+        "rm -rf ~",
+        "mkfs",
+        "dd if=",
+        ":(){:|:&};:",
+        "sudo",
+        "su ",
+        "chmod 777",
+        "chown root",
+        "cat /etc/passwd",
+        "cat /etc/shadow",
+        "/proc/",
+        "/sys/",
+        "docker",
+        "kubectl",
+        "mount",
+        "umount",
+        "chroot",
+        "nc -l",
+        "nmap",
+        "tcpdump",
+        "wireshark",
+    ];
+    let mut known = BLOCKED;
+    blocked.sort_unstable();
+    known.sort_unstable();
+    assert_eq!(known, blocked);
+    let outside = ["/etc/", "/var/", "/usr/", "/root/", "/proc/", "/sys/", "/dev/"];
+    assert_eq!(OUTSIDE[..3], ["../", "..%2f", "..\\"], "plain, encoded, backslash");
+    assert_eq!(OUTSIDE[3..], outside);
+
+    let any = "npx node tsc vite python python3 uvicorn gunicorn django-admin pytest java javac \
+               rustc cat ls echo mkdir cp mv touch head tail grep find curl wget";
+    for name in any.split(' ') {
+        assert_eq!(said(&strict(&format!("{name} --any of it"))), "ok", "{name}");
+    }
+    for name in ["pwd", "clear", "exit"] {
+        assert_eq!(said(&strict(name)), "ok", "{name}");
+        assert!(!strict(&format!("{name} 0")).is_valid(), "{name}");
+    }
+    let first = [
+        ("npm", "install run start build test init ci"),
+        ("yarn", "install add remove build start test"),
+        ("pnpm", "install add remove build start test"),
+        ("next", "dev build start"),
+        ("pip", "install uninstall list freeze"),
+        ("pip3", "install uninstall list freeze"),
+        ("flask", "run"),
+        ("mvn", "clean install package test compile spring-boot:run"),
+        ("gradle", "build run test clean bootRun"),
+        ("go", "run build test mod get"),
+        ("cargo", "run build test new init"),
+        ("git", "clone init add commit status diff log pull push"),
+    ];
+    for (name, words) in first {
+        for word in words.split(' ') {
+            assert_eq!(said(&strict(&format!("{name} {word} more"))), "ok", "{name} {word}");
+        }
+    }
+    let names = ALLOWED.iter().flat_map(|(names, _)| names.iter()).count();
+    assert_eq!(names, any.split(' ').count() + 3 + first.len(), "and no others");
+    for ((name, words), row) in
+        first.iter().map(|it| (it, ALLOWED.iter().find(|row| row.0.contains(&it.0))))
+    {
+        let Some((_, Arguments::First(known))) = row else { panic!("{name}") };
+        assert_eq!(known.len(), words.split(' ').count(), "{name} and no others");
+    }
+}
+
 #[test]
 fn every_blocked_text_is_found_in_any_case_and_told_by_its_name() {
     for text in BLOCKED {

@@ -117,6 +117,7 @@ impl Search {
             prune: prune.map(Glob::of_name).collect(),
             hidden: true,
             kind: None,
+            as_owner: true,
             limits: sandtree_workspace::SearchLimits {
                 matches_max,
                 line_bytes_max: LINE_BYTES_MAX,

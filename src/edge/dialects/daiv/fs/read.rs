@@ -77,7 +77,7 @@ pub(in super::super) async fn read(mut call: Call) -> Result<Response, Refused> 
 
 fn show(workspace: &Workspace, file: &WorkspacePath, wanted: &Wanted) -> Result<Shown, FsError> {
     let failed = |error: std::io::Error| FsError::of(&error.into(), &wanted.path);
-    let opened = workspace.open_file(file);
+    let opened = workspace.open_file_as_owner(file);
     let (mut file, _) = opened.map_err(|error| FsError::of(&error, &wanted.path))?;
     let mut pager = Pager::new(wanted.offset, wanted.limit, BYTES_MAX);
     let mut piece = vec![0; PIECE_BYTES];

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use rand::TryRngCore as _;
 use sandtree_actors::CreateRequest;
-use sandtree_model::{LimitsPatch, Network, ProjectId};
+use sandtree_model::{LimitsPatch, Network, ProjectId, limits};
 use sandtree_workspace::{Parents, WorkspacePath};
 use serde_json::{Value, json};
 use warp::http::StatusCode;
@@ -41,7 +41,7 @@ impl Start {
         let egress = fields.nullable(spot, "egress", Egress::read);
         let environment = fields.nullable(spot, "environment", types::dictionary(types::text));
         let memory_bytes = fields.nullable(spot, "memory_bytes", types::integer);
-        let cpus = fields.nullable(spot, "cpus", types::number);
+        let cpus = fields.nullable(spot, "cpus", cores);
         let network_enabled = fields.or(spot, "network_enabled", false, types::flag);
         let extract_patch = fields.or(spot, "extract_patch", false, types::flag);
         let ephemeral = fields.or(spot, "ephemeral", false, types::flag);
@@ -82,17 +82,27 @@ impl Start {
     }
 }
 
-/// Thousandths of a processor; what is no such number is refused as too little.
+/// A number of processors that a sandbox can have.
+fn cores(value: &Value, spot: &mut Spot) -> Option<f64> {
+    let cpus = types::number(value, spot)?;
+    let range = limits::cores();
+    if range.contains(&cpus) {
+        return Some(cpus);
+    }
+    let words = format!("must be from {} to {}", range.start(), range.end());
+    spot.refuse_value(value, &words)
+}
+
+/// Thousandths of a processor.
 fn millis(cpus: f64) -> u64 {
-    const CPUS_MAX: f64 = 1e9;
-    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "clamped")]
-    let millis = (cpus.clamp(0.0, CPUS_MAX) * 1000.0).round() as u64;
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "in range")]
+    let millis = (cpus * 1000.0).round() as u64;
     millis
 }
 
 /// Starts a session: its sandbox runs and its folders are there when this answers.
 pub(in super::super) async fn create(mut call: Call) -> Result<Response, Refused> {
-    let start = validate::body(&mut call, SMALL_BYTES_MAX, Start::read).await?;
+    let (start, came) = validate::body_as_it_came(&mut call, SMALL_BYTES_MAX, Start::read).await?;
     if start.egress.is_some() {
         return Err(egress::without_authority());
     }
@@ -100,7 +110,7 @@ pub(in super::super) async fn create(mut call: Call) -> Result<Response, Refused
     let name = random_name()?;
     let request = start.request(&name)?;
     let tree = &call.context.tree;
-    let (view, _) = tree.create(&by, request).await?;
+    let (view, _) = tree.create(&by, request).await.map_err(|failure| came.refused(failure))?;
     let key = &view.project.key;
     if let Err(refused) = make_folders(&call, key).await {
         let delete = sandtree_actors::Operation::Delete { keep_files: false };

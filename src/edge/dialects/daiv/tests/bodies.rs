@@ -5,6 +5,9 @@ use serde_json::{Value, json};
 use super::{ID, post};
 use crate::edge::testing::Edge;
 
+/// The id of a run.
+const RUN_ID: &str = "f47ac10b-58cc-4372-a567-0e02b2c3d479";
+
 /// Where a body is sent to, the body, and the whole detail that it is answered with.
 #[rustfmt::skip]
 const FAULTS: &[(&str, &str, &str)] = &[
@@ -52,6 +55,28 @@ const FAULTS: &[(&str, &str, &str)] = &[
      r#"[{"type": "less_than_equal", "loc": ["body", "mode"], "msg": "Input should be less than or equal to 4095", "input": 4096, "ctx": {"le": 4095}}]"#),
     ("/session/x/fs/write", r#"{"path": "/workspace/a", "content": "aGk"}"#,
      r#"[{"type": "base64_decode", "loc": ["body", "content"], "msg": "Base64 decoding error: 'Incorrect padding'", "input": "aGk", "ctx": {"error": "Incorrect padding"}}]"#),
+    ("/session/x/fs/read", r#"{"path": "/workspace/a", "offset": -1}"#,
+     r#"[{"type": "greater_than_equal", "loc": ["body", "offset"], "msg": "Input should be greater than or equal to 0", "input": -1, "ctx": {"ge": 0}}]"#),
+    ("/session/x/fs/write", r#"{"path": "/workspace/a", "content": "", "mode": -1}"#,
+     r#"[{"type": "greater_than_equal", "loc": ["body", "mode"], "msg": "Input should be greater than or equal to 0", "input": -1, "ctx": {"ge": 0}}]"#),
+    ("/session/x/fs/edit", r#"{}"#,
+     r#"[{"type": "missing", "loc": ["body", "path"], "msg": "Field required", "input": {}},
+         {"type": "missing", "loc": ["body", "old"], "msg": "Field required", "input": {}},
+         {"type": "missing", "loc": ["body", "new"], "msg": "Field required", "input": {}}]"#),
+    ("/session/x/fs/grep", r#"{}"#,
+     r#"[{"type": "missing", "loc": ["body", "pattern"], "msg": "Field required", "input": {}},
+         {"type": "missing", "loc": ["body", "path"], "msg": "Field required", "input": {}}]"#),
+    ("/run/commands/", r#"{}"#,
+     r#"[{"type": "missing", "loc": ["body", "run_id"], "msg": "Field required", "input": {}},
+         {"type": "missing", "loc": ["body", "base_image"], "msg": "Field required", "input": {}},
+         {"type": "missing", "loc": ["body", "commands"], "msg": "Field required", "input": {}},
+         {"type": "missing", "loc": ["body", "archive"], "msg": "Field required", "input": {}}]"#),
+    ("/run/code/", r#"{}"#,
+     r#"[{"type": "missing", "loc": ["body", "run_id"], "msg": "Field required", "input": {}},
+         {"type": "missing", "loc": ["body", "language"], "msg": "Field required", "input": {}},
+         {"type": "missing", "loc": ["body", "code"], "msg": "Field required", "input": {}}]"#),
+    ("/run/code/", r#"{"run_id": "f47ac10b-58cc-4372-a567-0e02b2c3d479", "language": "python", "code": "", "dependencies": "x"}"#,
+     r#"[{"type": "list_type", "loc": ["body", "dependencies"], "msg": "Input should be a valid list", "input": "x"}]"#),
     ("/run/commands/", r#"{"run_id": "f47ac10b-58cc-4372-a567-0e02b2c3d479", "base_image": "a", "commands": [], "archive": null}"#,
      r#"[{"type": "bytes_type", "loc": ["body", "archive"], "msg": "Input should be a valid bytes", "input": null}]"#),
     ("/run/code/", r#"{"run_id": 1, "language": "python", "code": ""}"#,
@@ -159,6 +184,29 @@ async fn what_the_core_does_not_take_is_a_fault_of_the_body() {
         let fault = answer.json()["detail"][0].clone();
         assert_eq!((answer.status, &fault["type"]), (422, &json!("value_error")), "{body}");
         assert_eq!(fault["loc"], json!(["body", field]), "{body}: {fault}");
+        assert_eq!(fault["input"], body[field], "{body}: {fault}");
+    }
+    let started = post(&edge, "/session/", &json!({ "base_image": "image" })).await.json();
+    let session = format!("/session/{}/", started["session_id"].as_str().unwrap());
+    let run = json!({ "run_id": RUN_ID, "base_image": "image", "archive": "", "commands": [],
+                      "language": "bash", "code": "" });
+    for (path, field, value) in [
+        (session.as_str(), "commands", json!(["true", "a\0"])),
+        ("/run/commands/", "base_image", json!("no image!")),
+        ("/run/commands/", "commands", json!(["true", "a\0"])),
+        ("/run/commands/", "workdir", json!("a\0")),
+        ("/run/code/", "dependencies", json!(["a"])),
+    ] {
+        let mut body = run.clone();
+        body[field] = value;
+        if field == "workdir" {
+            body["commands"] = json!(["true"]);
+        }
+        let answer = post(&edge, path, &body).await;
+        let fault = answer.json()["detail"][0].clone();
+        assert_eq!((answer.status, &fault["type"]), (422, &json!("value_error")), "{body}");
+        let told = (&fault["loc"], &fault["input"]);
+        assert_eq!(told, (&json!(["body", field]), &body[field]), "{path} {field}");
     }
 }
 
