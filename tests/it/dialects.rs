@@ -6,6 +6,8 @@ mod bharatbuild;
 mod builder;
 #[path = "dialects/daiv.rs"]
 mod daiv;
+#[path = "dialects/networks.rs"]
+mod networks;
 #[path = "dialects/node.rs"]
 mod node;
 #[path = "dialects/socket.rs"]
