@@ -179,3 +179,16 @@ fn or_running(problem: Problem) -> Problem {
         _ => problem,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_request_is_a_command_and_defaults() {
+        let request: Request = serde_json::from_str(r#"{"command": "pytest"}"#).unwrap();
+        let Request { command, args, cwd, env, timeout } = request;
+        assert_eq!((&*command, &*cwd, timeout), ("pytest", ".", 60));
+        assert!(args.is_empty() && env.is_empty());
+    }
+}
