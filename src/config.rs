@@ -234,6 +234,15 @@ impl Config {
         }
     }
 
+    /// The profiles within the bounds of the whole server.
+    fn bounded_profiles(&self) -> BTreeMap<ProfileName, Profile> {
+        let mut profiles = self.profiles.clone();
+        for profile in profiles.values_mut() {
+            profile.network = profile.network.min(self.tree.network_max);
+        }
+        profiles
+    }
+
     /// What the tree needs of it.
     #[must_use]
     pub fn tree_settings(
@@ -248,7 +257,8 @@ impl Config {
             is_owner,
             data_dir: self.server.data_dir.clone(),
             init,
-            profiles: self.profiles.clone(),
+            profiles: self.bounded_profiles(),
+            network_max: tree.network_max,
             boot_timeout: tree.boot_timeout,
             operation_timeout: tree.operation_timeout,
             project_requests_max: tree.project_requests_max,

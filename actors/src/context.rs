@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::OnceLock;
-use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::{AtomicBool, AtomicUsize};
 use std::time::Duration;
 
 use sandtree_model::profile::User;
@@ -39,6 +39,8 @@ pub(crate) struct Context {
     pub(crate) pool_making: AtomicUsize,
     /// Tasks that belong to no single actor; awaited at shutdown.
     pub(crate) tasks: TaskTracker,
+    /// Whether the server is ending. Who is sent away by that has not left.
+    pub(crate) is_ending: AtomicBool,
     /// Whether the engine answered when it was last asked.
     pub(crate) engine_is_here: watch::Sender<bool>,
     repository: std::sync::Mutex<Option<Repository>>,
@@ -64,6 +66,7 @@ impl Context {
             clock,
             directory: Directory::default(),
             tasks: TaskTracker::new(),
+            is_ending: AtomicBool::new(false),
             engine_is_here: watch::Sender::new(true),
             repository: std::sync::Mutex::new(None),
             pool: std::sync::Mutex::new(None),

@@ -83,7 +83,12 @@ const IMAGE_BYTES_MAX: usize = 255;
 
 impl CreateRequest {
     /// The settings of the new project.
-    pub(crate) fn settings(&self, name: &str, profile: &Profile) -> Result<Settings, Refusal> {
+    pub(crate) fn settings(
+        &self,
+        name: &str,
+        profile: &Profile,
+        network_max: Network,
+    ) -> Result<Settings, Refusal> {
         let image = self.image.clone().unwrap_or_else(|| profile.image.clone());
         check_image(&image)?;
         let mut env = profile.env.clone();
@@ -97,7 +102,7 @@ impl CreateRequest {
             env,
             labels: self.labels.clone(),
             limits: check_limits(profile.limits.with(self.limits))?,
-            network: self.network.unwrap_or(profile.network),
+            network: self.network.unwrap_or(profile.network).min(network_max),
             idle_timeout: self.idle_timeout.unwrap_or(profile.idle_timeout),
             max_lifetime: self.max_lifetime.unwrap_or(profile.max_lifetime),
         })

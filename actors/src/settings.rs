@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use sandtree_model::{InstanceId, Profile, ProfileName};
+use sandtree_model::{InstanceId, Network, Profile, ProfileName};
 
 /// Settings of the whole tree. Every bound that it keeps is here.
 #[derive(Debug, Clone)]
@@ -22,6 +22,8 @@ pub struct TreeSettings {
     pub profiles: BTreeMap<ProfileName, Profile>,
     /// Longest time from the engine's start until init has shaken hands.
     pub boot_timeout: Duration,
+    /// What a sandbox can reach at most, whatever its profile or a request says.
+    pub network_max: Network,
     /// Longest time of one operation that a client waits for.
     pub operation_timeout: Duration,
     /// Most requests in flight for one project; more are answered "busy".
@@ -74,6 +76,7 @@ impl TreeSettings {
             init,
             profiles,
             boot_timeout: Duration::from_secs(30),
+            network_max: Network::Bridge,
             operation_timeout: Duration::from_secs(120),
             project_requests_max: 256,
             tenant_requests_max: 4096,

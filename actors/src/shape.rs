@@ -61,7 +61,8 @@ impl Shape {
             user: owner,
             read_only_root: profile.read_only_root,
             capabilities: profile.capabilities.clone(),
-            network: self.network,
+            // A project may be older than the bound.
+            network: self.network.min(context.settings.network_max),
             runtime: profile.runtime.clone(),
             limits: self.limits,
             init: context.settings.init.clone(),

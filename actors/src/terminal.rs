@@ -350,6 +350,9 @@ impl State {
 
     fn left(&mut self, epoch: u64) {
         let Some(grace) = self.leave_grace else { return };
+        if self.context.is_ending.load(Ordering::Relaxed) {
+            return;
+        }
         let (me, viewers_ever) = (self.me.clone(), self.viewers_ever);
         self.tasks.spawn(async move {
             tokio::time::sleep(grace).await;
@@ -392,7 +395,7 @@ impl State {
 async fn start_shell(link: &Link, spec: JobSpec) -> Answer<JobState> {
     let started = link.start_job(spec).await?;
     crash::at(Point::ShellStarted).await;
-    Ok(started.map_err(|error| Fault::Sandbox(format!("no shell: {}", error.what).into()))?)
+    Ok(started.map_err(|error| Fault::Sandbox(format!("no shell: {error}").into()))?)
 }
 
 /// The screen from before a restart of the server, if it is this shell's. The file

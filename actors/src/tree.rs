@@ -11,6 +11,7 @@ mod read;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use dashmap::DashMap;
@@ -141,6 +142,12 @@ impl Tree {
             Some(pool) => pool.ready().await.unwrap_or_default(),
             None => BTreeMap::new(),
         }
+    }
+
+    /// Says that the server is ending, before its connections are closed: no shell ends
+    /// because its viewers are sent away.
+    pub fn end_soon(&self) {
+        self.context().is_ending.store(true, Ordering::Relaxed);
     }
 
     /// Ends all actors, bottom up; sandboxes run on.

@@ -68,7 +68,8 @@ async fn run(config: Config, data_dir: &DataDir) -> Result<(), Failed> {
     let gate = Gate::new(config.admin_key.as_ref(), &context.settings);
     let front = Front::new(gate, &context);
     drop(context);
-    let background = [tokio::spawn(upkeep(handle)), tokio::spawn(follow_signals(ending.clone()))];
+    let background =
+        [tokio::spawn(upkeep(handle)), tokio::spawn(follow_signals(ending.clone(), tree.clone()))];
 
     announce(address);
     server::serve(listener, front, bounds(&config), ending, tasks).await;
@@ -164,7 +165,7 @@ fn announce(address: std::net::SocketAddr) {
 }
 
 /// The first signal ends the server in order, the second at once.
-async fn follow_signals(ending: Ending) {
+async fn follow_signals(ending: Ending, tree: Tree) {
     let signals = (signal(SignalKind::terminate()), signal(SignalKind::interrupt()));
     let (Ok(mut terminate), Ok(mut interrupt)) = signals else {
         tracing::error!("signals cannot be followed");
@@ -176,6 +177,7 @@ async fn follow_signals(ending: Ending) {
             _ = interrupt.recv() => {}
         }
         tracing::info!("told to end");
+        tree.end_soon();
         token.cancel();
     }
 }

@@ -87,6 +87,8 @@ pub struct Tree {
     /// See the field of the same name of [`sandtree_actors::TreeSettings`],
     /// as for all that follow.
     pub boot_timeout: Duration,
+    /// What a sandbox can reach at most.
+    pub network_max: Network,
     /// Longest time of one operation that a client waits for.
     pub operation_timeout: Duration,
     /// Most requests in flight for one project.
@@ -260,6 +262,7 @@ pub(super) fn tree(r: &mut Reader) -> Tree {
         uid_first: r.small(&key("uid_first"), 1000..=4_000_000_000),
         uid_count: r.small(&key("uid_count"), 1..=4_000_000_000),
         boot_timeout: r.span(&key("boot_timeout"), 1..=10 * MINUTE),
+        network_max: network(r, &key("network_max")),
         operation_timeout: r.span(&key("operation_timeout"), 1..=HOUR),
         project_requests_max: r.count(&key("project_requests_max"), 1..=100_000),
         tenant_requests_max: r.count(&key("tenant_requests_max"), 1..=1_000_000),
@@ -307,6 +310,12 @@ pub(super) fn profiles(r: &mut Reader) -> BTreeMap<ProfileName, Profile> {
     profiles
 }
 
+fn network(r: &mut Reader, key: &Key) -> Network {
+    r.read(key, "none or bridge", Network::None, |leaf| {
+        word(leaf.value.as_str().unwrap_or_default())
+    })
+}
+
 fn profile(r: &mut Reader, name: &str) -> Profile {
     let key = |field| Key::of(["profiles", name, field]);
     let capabilities = "a list of CHOWN, DAC_OVERRIDE, FOWNER, SETUID, SETGID";
@@ -321,9 +330,7 @@ fn profile(r: &mut Reader, name: &str) -> Profile {
         ),
         read_only_root: r.flag(&key("read_only_root")),
         capabilities: r.list(&key("capabilities"), capabilities, word::<Capability>),
-        network: r.read(&key("network"), "none or bridge", Network::None, |leaf| {
-            word(leaf.value.as_str().unwrap_or_default())
-        }),
+        network: network(r, &key("network")),
         runtime: r.text(&key("runtime"), runtime, |text| {
             let fine = |c: char| c.is_ascii_alphanumeric() || "._-".contains(c);
             text.chars().all(fine).then_some(()).ok_or_else(|| "is not a name".to_owned())

@@ -152,7 +152,7 @@ impl Gate {
         if is_sent_twice {
             headers.remove(AUTHORIZATION);
         }
-        Ok(Principal::of_default_tenant("key:admin"))
+        Ok(Principal::of_admin())
     }
 
     fn preview(&self, host: &str) -> Result<Option<PreviewHost>, Problem> {

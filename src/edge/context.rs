@@ -247,19 +247,21 @@ impl Call {
         body::parse_json(&self.json_text().await?)
     }
 
-    /// As [`Call::json`], but a request without a body is an empty object.
+    /// As [`Call::json`], but a request without a body is an empty object, whatever media type
+    /// it names: many clients name one in every request.
     ///
     /// # Errors
     ///
     /// See [`Call::json`].
     pub async fn json_or_empty<T: DeserializeOwned>(&mut self) -> Result<T, Problem> {
-        if !self.headers.contains_key(warp::http::header::CONTENT_TYPE) {
-            let text = self.take_body().read(self.context.settings.json_bytes_max).await?;
-            if text.is_empty() {
-                return body::parse_json(b"{}");
-            }
+        let limit = self.context.settings.json_bytes_max;
+        body::check_length(&self.headers, limit)?;
+        let text = self.take_body().read(limit).await?;
+        if text.is_empty() {
+            return body::parse_json(b"{}");
         }
-        self.json().await
+        body::require_media(&self.headers, &[JSON])?;
+        body::parse_json(&text)
     }
 
     /// The text of a JSON body, for what has to be hashed as well as read.

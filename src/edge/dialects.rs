@@ -154,6 +154,13 @@ impl Dialect {
         self.is_for_any_origin(path) && (is_upgrade || *method == Method::OPTIONS)
     }
 
+    /// A name for a request, by which the logs of both sides can speak of it: replies of the
+    /// AI Project Builder carry one, its probes' too.
+    pub(super) fn name_of_request(self, path: &str) -> Option<String> {
+        let has_name = self == Dialect::Builder || matches!(path, "/health" | "/ready");
+        has_name.then(|| random_hex(16).ok()).flatten()
+    }
+
     /// A response in its words: problems are said as its clients read them.
     #[must_use]
     pub(super) fn translated(self, is_socket: bool, mut response: Response) -> Response {
@@ -164,9 +171,6 @@ impl Dialect {
             Dialect::TerminalServer => terminal_server::problem,
             Dialect::Daiv => daiv::problem,
         };
-        if self == Dialect::Builder {
-            builder::name_request(&mut response);
-        }
         let Some(problem) = response.extensions_mut().remove::<Problem>() else { return response };
         let mut said = say(&problem);
         // All of them close a socket that may not be before it is one.
@@ -223,6 +227,15 @@ where
         }
     });
     response
+}
+
+/// How a socket is closed over a problem.
+fn close_code(problem: &Problem) -> CloseCode {
+    match problem.kind() {
+        kinds::NOT_FOUND | kinds::INVALID_FIELD => CloseCode::Policy,
+        kinds::BUSY => CloseCode::Again,
+        _ => CloseCode::Error,
+    }
 }
 
 /// Closes a socket that was accepted only to be told why.

@@ -243,10 +243,7 @@ fn spec(request: Request) -> Result<(ExecSpec, Vec<u8>), Problem> {
 /// error, and an exit code.
 pub(in crate::edge) fn not_started(error: &StartError) -> (String, i32) {
     let code = if matches!(error.errno, ENOENT | ENOTDIR) { 127 } else { 126 };
-    let why = std::io::Error::from_raw_os_error(error.errno).to_string();
-    // The number says nothing to people.
-    let why = why.split(" (os error").next().unwrap_or_default();
-    (format!("cannot {}: {why}\n", error.what), code)
+    (format!("{error}\n"), code)
 }
 
 /// A command of the tests: says what it was given, then nothing for ever.

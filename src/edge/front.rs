@@ -13,6 +13,7 @@ use hyper::body::Body;
 use hyper::service::Service as _;
 use hyper_util::service::TowerToHyperService;
 use tokio::time::Instant;
+use tracing::{Instrument as _, Span};
 use warp::http::header::{
     ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN,
     ACCESS_CONTROL_EXPOSE_HEADERS, ACCESS_CONTROL_MAX_AGE, ACCESS_CONTROL_REQUEST_METHOD,
@@ -35,6 +36,9 @@ const CORS_HEADERS: &str = "authorization, content-type, idempotency-key, if-mat
                             if-none-match, last-event-id, prefer, range, x-api-key";
 /// What a page of an allowed origin may read besides the body.
 const CORS_EXPOSED: &str = "accept-ranges, content-range, etag, location, retry-after";
+
+/// The header with the name of a request.
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 /// The way in for every request; cheap to clone.
 #[derive(Clone)]
@@ -69,10 +73,16 @@ impl Front {
         let method = request.method().clone();
         let dialect = Dialect::of_path(request.uri().path());
         let is_socket = request.headers().contains_key(UPGRADE);
-        let answer = AssertUnwindSafe(self.admit_and_route(request)).catch_unwind().await;
+        let name = dialect.name_of_request(request.uri().path());
+        let span = name.as_ref().map_or_else(Span::none, |id| tracing::info_span!("request", id));
+        let answer = AssertUnwindSafe(self.admit_and_route(request).instrument(span));
+        let response = answer.catch_unwind().await;
         let response =
-            answer.unwrap_or_else(|_| Problem::internal("a handler panicked").into_response());
-        let response = dialect.translated(is_socket, response);
+            response.unwrap_or_else(|_| Problem::internal("a handler panicked").into_response());
+        let mut response = dialect.translated(is_socket, response);
+        if let Some(name) = name.and_then(|name| HeaderValue::from_str(&name).ok()) {
+            response.headers_mut().insert(REQUEST_ID, name);
+        }
         let route = response.extensions().get::<Answerer>().map_or("none", |answerer| answerer.0);
         metrics::answered(route, &method, response.status(), started.elapsed());
         tracing::debug!(route, %method, status = response.status().as_u16(), "answered");

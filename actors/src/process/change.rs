@@ -229,13 +229,13 @@ impl Task {
             }
             Err(error) if self.live.row().phase != Phase::Running => {
                 // The sandbox is on its way down; its next start finds the record.
-                Err(Fault::Sandbox(error.what.into()).into())
+                Err(Fault::Sandbox(error.to_string().into()).into())
             }
             Err(error) => {
                 let ended = Some((ExitStatus::Code(127), self.context.clock.now()));
                 show(&self.live, ProcessState::Ended(ExitStatus::Code(127)), None);
                 self.record(ProcessRecord { wanted: false, ended, ..record }).await?;
-                Err(Refusal::invalid("command", error.what).into())
+                Err(Refusal::invalid("command", error.to_string()).into())
             }
         }
     }

@@ -140,7 +140,7 @@ impl Tree {
     ) -> Answer<NewProject> {
         let name = request.profile.as_deref().unwrap_or("default");
         let profile = self.context().profile(name)?;
-        let settings = request.settings(name, profile)?;
+        let settings = request.settings(name, profile, self.context().settings.network_max)?;
         let id = match &request.id {
             Some(id) => id.clone(),
             None => opaque("p")?.parse().map_err(|_| odd_outcome())?,

@@ -180,6 +180,9 @@ pub struct Principal {
     pub name: Box<str>,
 }
 
+/// Who has the server's own key, in logs.
+const ADMIN: &str = "key:admin";
+
 impl Principal {
     /// The tenant that everything belongs to until there are tenants and keys.
     ///
@@ -189,6 +192,18 @@ impl Principal {
     #[must_use]
     pub fn of_default_tenant(name: &str) -> Self {
         Self { tenant: "default".parse().expect("a valid id"), name: name.into() }
+    }
+
+    /// Who has the server's own key.
+    #[must_use]
+    pub fn of_admin() -> Self {
+        Self::of_default_tenant(ADMIN)
+    }
+
+    /// Whether it has the server's own key.
+    #[must_use]
+    pub fn is_admin(&self) -> bool {
+        &*self.name == ADMIN
     }
 
     /// Whoever needs no key where others do: a tenant of its own, so that nothing that was

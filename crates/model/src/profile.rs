@@ -158,8 +158,8 @@ impl Capability {
     }
 }
 
-/// What a sandbox can reach.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+/// What a sandbox can reach, in rising order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Network {
     /// Nothing: only a loopback interface. Previews come in through init.

@@ -1,6 +1,7 @@
 //! The messages. Texts and counts are limited by [`crate::MESSAGE_BYTES_MAX`].
 
 use std::collections::BTreeMap;
+use std::{fmt, io};
 
 use serde::{Deserialize, Serialize};
 
@@ -261,6 +262,18 @@ pub struct StartError {
     pub errno: i32,
     /// What was tried, for people.
     pub what: String,
+}
+
+impl fmt::Display for StartError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "cannot {}", self.what)?;
+        if self.errno == 0 {
+            return Ok(());
+        }
+        let why = io::Error::from_raw_os_error(self.errno).to_string();
+        // The number says nothing to people.
+        write!(f, ": {}", why.split(" (os error").next().unwrap_or_default())
+    }
 }
 
 /// How a program ended.

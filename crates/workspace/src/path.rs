@@ -74,6 +74,16 @@ impl WorkspacePath {
         Self::collect(text, Dots::Refuse)
     }
 
+    /// Like [`WorkspacePath::parse`], but `.` components are dropped, as many write `./a`; what
+    /// has no others is the root.
+    ///
+    /// # Errors
+    ///
+    /// [`BadPath`], naming the first rule that the text breaks.
+    pub fn parse_dotted(text: &str) -> Result<Self, BadPath> {
+        Self::collect(text, Dots::Drop)
+    }
+
     /// Like [`WorkspacePath::parse`], for bytes of unknown encoding.
     ///
     /// # Errors
@@ -83,10 +93,9 @@ impl WorkspacePath {
         Self::parse(std::str::from_utf8(bytes).map_err(|_| BadPath::NotUtf8)?)
     }
 
-    /// Reads a member's name in an archive, where `./` is customary: `.` components are dropped,
-    /// and `./` alone is the root.
+    /// Reads a member's name in an archive, where `./` is customary.
     pub(crate) fn parse_member(bytes: &[u8]) -> Result<Self, BadPath> {
-        Self::collect(std::str::from_utf8(bytes).map_err(|_| BadPath::NotUtf8)?, Dots::Drop)
+        Self::parse_dotted(std::str::from_utf8(bytes).map_err(|_| BadPath::NotUtf8)?)
     }
 
     fn collect(text: &str, dots: Dots) -> Result<Self, BadPath> {

@@ -16,9 +16,9 @@ mod sockets;
 
 use sandtree_model::{ProjectId, ProjectKey};
 use serde_json::json;
-use warp::http::{HeaderValue, StatusCode};
+use warp::http::StatusCode;
 
-use super::{Problem, Response, Route, random_hex};
+use super::{Problem, Response, Route};
 use crate::edge::context::Call;
 use crate::edge::errors::kinds;
 use crate::edge::reply;
@@ -69,21 +69,27 @@ pub(super) fn problem(problem: &Problem) -> Response {
         let body = json!({ "error": "command_rejected", "detail": problem.detail() });
         return reply::json(StatusCode::UNPROCESSABLE_ENTITY, &body);
     }
-    super::detail(problem)
+    match problem.kind() {
+        kinds::ENGINE_AWAY | kinds::ENGINE_REFUSED | kinds::IMAGE => {
+            let body = json!({ "detail": problem.detail() });
+            reply::json(StatusCode::INTERNAL_SERVER_ERROR, &body)
+        }
+        // Its framework looks for JSON, whatever the body is said to be.
+        kinds::UNSUPPORTED_MEDIA => super::detail(&as_malformed(problem)),
+        _ => super::detail(problem),
+    }
 }
 
-/// Names the request in its reply, for the logs of both sides.
-pub(super) fn name_request(response: &mut Response) {
-    let name = random_hex(16).ok().and_then(|name| HeaderValue::from_str(&name).ok());
-    if let Some(name) = name {
-        response.headers_mut().insert("x-request-id", name);
-    }
+fn as_malformed(problem: &Problem) -> Problem {
+    Problem::new(kinds::MALFORMED_BODY, problem.detail())
 }
 
 /// The project that the path names.
 fn key(call: &Call) -> Result<ProjectKey, Problem> {
     let name = call.param("name")?;
-    let id = ProjectId::of_name(&name).map_err(|error| Problem::field("name", error))?;
+    // What cannot be a project's name is no project's.
+    let none = |_| Problem::new(kinds::NOT_FOUND, format!("Project not found: {name}"));
+    let id = ProjectId::of_name(&name).map_err(none)?;
     Ok(ProjectKey { tenant: call.principal()?.tenant.clone(), id })
 }
 

@@ -63,6 +63,7 @@ where
     tokio::select! {
         Err(ending) = outgoing(sink, items.fuse(), wanted, &link) => ending,
         ending = incoming(stream, keys, pongs, &link) => ending,
+        () = link.silent() => silent(),
         () = shutdown.cancelled() => Ending::close(CloseCode::Away, "the server is ending"),
     }
 }
@@ -110,7 +111,6 @@ where
                 }
             }
             Next::Item(item) => send_item(sink, language, item).await?,
-            Next::Ping if link.is_silent() => return Err(silent()),
             Next::Ping => send(sink, Message::Ping(Bytes::new())).await?,
             Next::Pong => say(sink, language.tell(Told::Pong)).await?,
         }
@@ -242,9 +242,15 @@ impl<L: Language> Link<'_, L> {
         done
     }
 
-    fn is_silent(&self) -> bool {
-        !self.is_blocked.load(Ordering::Relaxed)
-            && self.heard.silence() >= self.language.silence_max()
+    /// Waits until the client was silent for too long, although it could be heard.
+    async fn silent(&self) {
+        loop {
+            self.heard.silent_for(self.language.silence_max()).await;
+            if !self.is_blocked.load(Ordering::Relaxed) {
+                return;
+            }
+            tokio::time::sleep(self.language.ping_every()).await;
+        }
     }
 }
 

@@ -1,11 +1,28 @@
-//! The contract of the AI Project Builder.
+//! The contract of the AI Project Builder, of which all versions are served at once.
+//!
+//! | part of `builder.md` | tests |
+//! | --- | --- |
+//! | 4.1, runtime, `/admin`, `/health`, `/ready`, `/projects`, keys, rates | `runtime` |
+//! | 4.1, `exec`, `run`, `stop-process`; 4.2, process manager | `commands` |
+//! | 4.1, the two WebSockets; 4.2, terminal | `sockets` |
+//! | 4.1, files and folders, with the planned routes of the roadmap | `files` |
+//! | 4.1, `/projects/generate` | `generate` |
+//! | 4.2, container | `container` |
+//! | 4.2, reconciliation, and faults of the engine | `faults` |
+//! | 4.2, policy | `policy` |
 
 #[path = "builder/commands.rs"]
 mod commands;
+#[path = "builder/container.rs"]
+mod container;
+#[path = "builder/faults.rs"]
+mod faults;
 #[path = "builder/files.rs"]
 mod files;
 #[path = "builder/generate.rs"]
 mod generate;
+#[path = "builder/policy.rs"]
+mod policy;
 #[path = "builder/runtime.rs"]
 mod runtime;
 #[path = "builder/sockets.rs"]
@@ -14,6 +31,7 @@ mod sockets;
 use hyper::Method;
 use sandtree_testkit::{Client, Response, ServerSetup};
 use serde_json::{Value, json};
+use tokio_tungstenite::tungstenite::Message;
 
 use crate::support::server;
 
@@ -69,4 +87,10 @@ impl Project {
 /// What a refusal says.
 fn detail(response: &Response) -> String {
     response.json()["detail"].as_str().unwrap_or_default().to_owned()
+}
+
+/// Raw text of the terminal is output as it is.
+fn text(message: &Message) -> Vec<u8> {
+    assert!(message.is_text(), "{message:?}");
+    message.clone().into_data().into()
 }

@@ -28,6 +28,20 @@ impl Socket {
         within(LONG, "a message", self.next_ever()).await
     }
 
+    /// Waits for a ping of the server.
+    pub(crate) async fn pinged(&mut self) {
+        let ping = async {
+            loop {
+                let message = self.inner.next().await;
+                let message = message.expect("a connection that goes on").expect("a message");
+                if message.is_ping() {
+                    return;
+                }
+            }
+        };
+        within(LONG, "a ping", ping).await;
+    }
+
     async fn next_ever(&mut self) -> Message {
         loop {
             let message = self.inner.next().await;
@@ -46,6 +60,24 @@ impl Socket {
             self.seen.extend(output(&message));
         }
         self.seen.clear();
+    }
+
+    /// Reads until what was said as output, by `output`, holds `text`; all of it. `None` when
+    /// the server closed before.
+    pub(crate) async fn output_until(
+        &mut self,
+        text: &str,
+        output: fn(&Message) -> Vec<u8>,
+    ) -> Option<String> {
+        let mut seen = String::new();
+        while !seen.contains(text) {
+            let message = self.next().await;
+            if message.is_close() {
+                return None;
+            }
+            seen.push_str(&String::from_utf8_lossy(&output(&message)));
+        }
+        Some(seen)
     }
 
     /// Sends what the server refuses; the close code, if it came through.

@@ -31,7 +31,7 @@ pub(super) async fn runtimes(call: Call) -> Answered {
 /// 503 when the store is away.
 pub(super) async fn health(call: Call) -> Answered {
     let mut phases: BTreeMap<&str, usize> = BTreeMap::new();
-    for view in all(&call).await? {
+    for view in all(&call).await?.iter().filter(|view| has_runtime(&view.project)) {
         *phases.entry(view.project.phase.as_str()).or_default() += 1;
     }
     let mut parts = BTreeMap::new();

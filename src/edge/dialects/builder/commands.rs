@@ -86,7 +86,7 @@ pub(super) async fn exec(mut call: Call) -> Answered {
 /// # Errors
 ///
 /// 422 when the policy refuses it, 409 when one runs already, 400 when the runtime does not
-/// run, 404 for an unknown project.
+/// run or the program cannot be started, 404 for an unknown project.
 pub(super) async fn run(mut call: Call) -> Answered {
     check_served(&call)?;
     let request = read(&mut call).await?;
@@ -94,7 +94,7 @@ pub(super) async fn run(mut call: Call) -> Answered {
     let shown = request.command.clone();
     let spec = process(check(&call, request)?);
     let started = call.context.tree.start_process(&key, spec).await;
-    started.map_err(|failure| or_running(or_not_running(&call, failure.into())))?;
+    started.map_err(|failure| or_running(or_not_started(or_not_running(&call, failure.into()))))?;
     let project = call.param("name")?;
     let document = json!({ "status": "started", "project_name": project, "command": shown });
     Ok(reply::json(StatusCode::OK, &document))
@@ -165,9 +165,30 @@ fn or_not_running(call: &Call, problem: Problem) -> Problem {
     }
 }
 
+/// A program that the image does not have is nothing that is wrong with the body.
+fn or_not_started(problem: Problem) -> Problem {
+    match problem.detail().strip_prefix("command: ") {
+        Some(why) => Problem::new(kinds::BAD_REQUEST, why),
+        None => problem,
+    }
+}
+
 fn or_running(problem: Problem) -> Problem {
     match problem.kind() {
         kinds::EXISTS => Problem::new(kinds::CONFLICT, "A process is already running"),
         _ => problem,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_request_is_a_command_and_defaults() {
+        let request: Request = serde_json::from_str(r#"{"command": "pytest"}"#).unwrap();
+        let Request { command, args, cwd, env, timeout } = request;
+        assert_eq!((&*command, &*cwd, timeout), ("pytest", ".", 60));
+        assert!(args.is_empty() && env.is_empty());
     }
 }

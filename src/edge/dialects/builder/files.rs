@@ -26,6 +26,9 @@ const FILES_MAX: usize = 100_000;
 const DEPTH_MAX: usize = 64;
 /// Largest file that is read as text, in bytes.
 const READ_BYTES_MAX: u64 = 16 * 1024 * 1024;
+/// What clients call the path of a file, and of a folder.
+const FILE_PATH: &str = "file_path";
+const FOLDER_PATH: &str = "folder_path";
 
 /// Paths in the query.
 #[derive(Debug, Default, Deserialize)]
@@ -82,8 +85,8 @@ pub(super) async fn list(call: Call) -> Answered {
 /// 400 for a directory or a path out of the project, 413 for too large a file.
 pub(super) async fn read(call: Call) -> Answered {
     let files = open(&call).await?;
-    let shown = asked(&call, None)?;
-    let path = path(&shown)?;
+    let shown = asked(&call, FILE_PATH, None)?;
+    let path = parsed(&shown)?;
     let content = files::blocking(&files, move |workspace| Ok(text(workspace, &path))).await?;
     let content = match content {
         Ok(Some(content)) => content,
@@ -112,9 +115,15 @@ fn text(workspace: &Workspace, path: &WorkspacePath) -> Result<Option<String>, W
 /// 409 when something is there, 400 for a path out of the project.
 pub(super) async fn create(mut call: Call) -> Answered {
     let body: Body = call.json_or_empty().await?;
-    let is_folder =
-        body.is_directory || matches!(body.r#type.as_deref(), Some("folder" | "directory"));
-    let shown = asked(&call, body.file_path)?;
+    let is_folder = match body.r#type.as_deref() {
+        None | Some("file") => body.is_directory,
+        Some("folder" | "directory") => true,
+        Some(other) => {
+            let problem = format!("must be file or folder, not {other:?}");
+            return Err(Problem::field("type", problem));
+        }
+    };
+    let shown = asked(&call, FILE_PATH, body.file_path)?;
     let path = path(&shown)?;
     let (change, word) = if is_folder {
         (Change::Mkdir { path, parents: Parents::Create }, "CREATED_FOLDER")
@@ -134,7 +143,7 @@ pub(super) async fn create(mut call: Call) -> Answered {
 pub(super) async fn write(mut call: Call) -> Answered {
     let body: Body = call.json().await?;
     let content = body.content.ok_or_else(|| Problem::field("content", "is missing"))?;
-    let shown = asked(&call, body.file_path)?;
+    let shown = asked(&call, FILE_PATH, body.file_path)?;
     let condition = Precondition::None;
     let content = content.into_bytes();
     let change = Change::Write { path: path(&shown)?, content, condition, mode: None };
@@ -160,7 +169,7 @@ pub(super) async fn remove_folder(call: Call) -> Answered {
 }
 
 async fn delete(call: &Call, removed: Removed) -> Answered {
-    let shown = asked(call, None)?;
+    let shown = asked(call, removed.parameter(), None)?;
     let path = path(&shown)?;
     let files = open(call).await?;
     let done = files.write(move |workspace| {
@@ -189,6 +198,13 @@ enum Removed {
 }
 
 impl Removed {
+    fn parameter(self) -> &'static str {
+        match self {
+            Removed::File => FILE_PATH,
+            Removed::Folder => FOLDER_PATH,
+        }
+    }
+
     fn absent(self) -> Problem {
         match self {
             Removed::File => error("File does not exist"),
@@ -214,7 +230,7 @@ fn removed_as(
 /// 400 where a file is, or for a path out of the project.
 pub(super) async fn create_folder(mut call: Call) -> Answered {
     let body: Body = call.json_or_empty().await?;
-    let shown = asked(&call, body.file_path)?;
+    let shown = asked(&call, FOLDER_PATH, body.file_path)?;
     let change = Change::Mkdir { path: path(&shown)?, parents: Parents::Create };
     done(&call, change, "CREATED_FOLDER", &shown).await
 }
@@ -258,19 +274,26 @@ async fn open(call: &Call) -> Result<sandtree_actors::Files, Problem> {
 }
 
 /// The path that a request names, as it is written.
-fn asked(call: &Call, in_body: Option<String>) -> Result<String, Problem> {
+fn asked(call: &Call, name: &str, in_body: Option<String>) -> Result<String, Problem> {
     let Query { file_path } = call.query()?;
     let in_query = call.method == Method::GET || call.method == Method::DELETE;
-    let field = if in_query { "query.file_path" } else { "file_path" };
-    file_path.or(in_body).ok_or_else(|| Problem::field(field, "is missing"))
+    let field = if in_query { format!("query.{name}") } else { name.to_owned() };
+    let missing = || Problem::new(kinds::INVALID_FIELD, format!("{name} is missing")).at(field);
+    file_path.or(in_body).ok_or_else(missing)
 }
 
+/// The path of something in the project, and not of the project itself.
 fn path(shown: &str) -> Result<WorkspacePath, Problem> {
-    match WorkspacePath::parse(shown) {
-        Ok(path) if !path.is_root() => Ok(path),
-        Ok(_) => Err(error(&format!("{shown} is the project itself"))),
-        Err(why) => Err(error(&format!("{shown}: {why}"))),
+    let path = parsed(shown)?;
+    match path.is_root() {
+        true => Err(error(&format!("{shown} is the project itself"))),
+        false => Ok(path),
     }
+}
+
+/// A path as its clients write it: `./a` is `a`.
+fn parsed(shown: &str) -> Result<WorkspacePath, Problem> {
+    WorkspacePath::parse_dotted(shown).map_err(|why| error(&format!("{shown}: {why}")))
 }
 
 fn in_words(failed: WriteError, shown: &str) -> Problem {
@@ -290,8 +313,8 @@ fn said(failed: &WorkspaceError, shown: &str) -> Problem {
         WorkspaceError::PreconditionFailed { .. } | WorkspaceError::Exists => {
             Problem::new(kinds::EXISTS, format!("ERROR: {shown} exists already"))
         }
-        WorkspaceError::BadPath(_)
-        | WorkspaceError::NotEmpty
+        WorkspaceError::BadPath(why) => error(&format!("{shown}: {why}")),
+        WorkspaceError::NotEmpty
         | WorkspaceError::OverLimit { .. }
         | WorkspaceError::NoSpace
         | WorkspaceError::Busy

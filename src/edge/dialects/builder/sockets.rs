@@ -9,11 +9,11 @@ use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 use tokio_util::sync::CancellationToken;
 
-use super::super::accept_then;
+use super::super::{accept_then, close_code};
 use super::commands::check_served;
 use super::key;
 use crate::edge::context::Call;
-use crate::edge::errors::Problem;
+use crate::edge::errors::{Problem, kinds};
 use crate::edge::reply::Answered;
 use crate::edge::terminal::language::{Heard, Language, RESET, Text, Told};
 use crate::edge::terminal::{serve, size};
@@ -23,6 +23,8 @@ use crate::edge::websocket::{self, Ending, Handshake, PING_EVERY, Socket, send};
 const STDERR: u8 = 2;
 /// Longest line of a log that is sent as one, in bytes.
 const LINE_BYTES_MAX: usize = 64 * 1024;
+/// What a log says when there is none.
+const NO_PROCESS: &str = "ERROR: No running process";
 
 /// The size of the client's window; the token is the gate's.
 #[derive(Debug, Deserialize)]
@@ -43,10 +45,7 @@ pub(super) async fn terminal(mut call: Call) -> Answered {
     Ok(accept_then(&call.context, handshake, move |socket| async move {
         match viewer {
             Ok(viewer) => serve(socket, viewer, &Raw::default(), &shutdown).await,
-            Err(problem) => {
-                tracing::debug!(detail = problem.detail(), "no terminal");
-                say_and_close(socket, "Container not running").await;
-            }
+            Err(problem) => refuse(socket, &problem, "Container not running").await,
         }
     }))
 }
@@ -75,7 +74,8 @@ pub(super) async fn logs(mut call: Call) -> Answered {
     Ok(accept_then(&call.context, handshake, move |socket| async move {
         match reader {
             Ok(Some(reader)) => follow(socket, reader, shutdown).await,
-            Ok(None) | Err(_) => say_and_close(socket, "ERROR: No running process").await,
+            Ok(None) => say_and_close(socket, CloseCode::Normal, NO_PROCESS).await,
+            Err(problem) => refuse(socket, &problem, NO_PROCESS).await,
         }
     }))
 }
@@ -89,11 +89,20 @@ async fn log(call: &Call) -> Result<Option<LogReader>, Problem> {
     Ok(Some(call.context.tree.logs(&key, Some(begin)).await?))
 }
 
-async fn say_and_close(mut socket: Socket, text: &str) {
+/// Says that nothing is there to look at, or what else went wrong.
+async fn refuse(socket: Socket, problem: &Problem, nothing_there: &str) {
+    if matches!(problem.kind(), kinds::NOT_FOUND | kinds::WRONG_PHASE) {
+        return say_and_close(socket, CloseCode::Normal, nothing_there).await;
+    }
+    let text = format!("ERROR: {}", problem.detail());
+    say_and_close(socket, close_code(problem), &text).await;
+}
+
+async fn say_and_close(mut socket: Socket, code: CloseCode, text: &str) {
     // A client that is gone already needs no telling.
     let _ = send(&mut socket, Message::text(text)).await;
     let (sink, stream) = socket.split();
-    websocket::finish(sink, stream, Ending::close(CloseCode::Normal, text)).await;
+    websocket::finish(sink, stream, Ending::close(code, text)).await;
 }
 
 /// Sends lines until the process ends, the client leaves or the server does.

@@ -151,6 +151,13 @@ mod tests {
     }
 
     #[test]
+    fn a_ping_goes_out_every_30_seconds_and_is_answered_within_10() {
+        let frames = Frames::default();
+        let seconds = (frames.ping_every().as_secs(), frames.silence_max().as_secs());
+        assert_eq!(seconds, (30, 30 + 10));
+    }
+
+    #[test]
     fn what_is_not_known_ends_the_connection() {
         for message in [
             Message::text("ls"),

@@ -66,7 +66,7 @@ pub(super) async fn create(mut call: Call) -> Answered {
     place.check(&by).await?;
     let made = call.context.tree.create(&by, create_request(id, &session, &user)).await;
     let (view, _) = made.inspect_err(|failure| {
-        tracing::warn!(event = "container.failed", session_id = session, %failure);
+        tracing::error!(event = "container.failed", session_id = session, error = %failure);
     })?;
     place.made();
     tracing::info!(event = "session.created", session_id = session, user_id = user);

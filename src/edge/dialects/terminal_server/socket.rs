@@ -3,14 +3,13 @@
 use sandtree_actors::{Operation, ViewRequest, Viewer};
 use sandtree_model::{Failure, Phase, Principal, ProjectKey};
 use serde::Deserialize;
-use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 
 use super::NAME;
 use super::frames::Frames;
 use super::sessions::{key_of, or_unknown, unknown};
 use crate::edge::context::{Call, Context};
-use crate::edge::dialects::{accept_then, close_at_once};
-use crate::edge::errors::{Problem, kinds};
+use crate::edge::dialects::{accept_then, close_at_once, close_code};
+use crate::edge::errors::Problem;
 use crate::edge::reply::Answered;
 use crate::edge::terminal::{serve, size};
 use crate::edge::websocket::Handshake;
@@ -34,7 +33,7 @@ pub(super) async fn open(mut call: Call) -> Answered {
     Ok(accept_then(&call.context, handshake, move |socket| async move {
         match viewer {
             Ok(viewer) => serve(socket, viewer, &Frames::default(), &shutdown).await,
-            Err(problem) => close_at_once(socket, code_of(&problem), problem.detail()).await,
+            Err(problem) => close_at_once(socket, close_code(&problem), problem.detail()).await,
         }
     }))
 }
@@ -75,12 +74,4 @@ async fn wake(context: &Context, by: &Principal, key: &ProjectKey) -> Result<(),
         context.tree.operate(by, key, Operation::Start).await?;
     }
     Ok(())
-}
-
-fn code_of(problem: &Problem) -> CloseCode {
-    match problem.kind() {
-        kinds::NOT_FOUND | kinds::INVALID_FIELD => CloseCode::Policy,
-        kinds::BUSY => CloseCode::Again,
-        _ => CloseCode::Error,
-    }
 }

@@ -167,7 +167,13 @@ async fn a_client_that_answers_no_ping_is_left_unless_the_shell_is_the_one_that_
     let (server, _client) = pair().await;
     let keys = Typed::default();
     let shutdown = CancellationToken::new();
-    assert_eq!(serve(server, stream::pending(), &keys, &shutdown).await, silent());
+    let before = tokio::time::Instant::now();
+    let (mut sink, mut stream) = server.split();
+    let ending =
+        run((&mut sink, &mut stream), futures_util::stream::pending(), &keys, &Native, &shutdown)
+            .await;
+    assert_eq!(ending, silent());
+    assert_eq!(before.elapsed().as_secs(), Native.silence_max().as_secs(), "and no ping later");
 
     let (server, mut client) = pair().await;
     let keys = Typed { is_stuck: true, ..Typed::default() };

@@ -23,6 +23,46 @@ async fn a_command_runs_without_a_shell_and_its_output_is_stripped() {
 }
 
 #[tokio::test]
+async fn a_command_needs_nothing_but_its_name() {
+    let server = general().start().await;
+    let project = Project::started(&server.client(), "demo").await;
+    let script = "import os, sys; print(os.getcwd(), len(sys.argv), sys.stdin.read() == '')";
+    let _ = project
+        .put("files/write?file_path=__main__.py", &json!({ "content": script }))
+        .await
+        .expect(200);
+    // Without arguments Python reads its standard input, which is empty.
+    let done = project.post("runtime/exec", &json!({ "command": "python" })).await.expect(200);
+    assert_eq!(done.json(), json!({ "return_code": 0, "stdout": "", "stderr": "" }));
+    let body = json!({ "command": "python", "args": ["."] });
+    let done = project.post("runtime/exec", &body).await.expect(200).json();
+    assert_eq!(done["stdout"], "/workspace 1 True", "{done}");
+    let body = json!({ "command": "uvicorn", "args": ["app:app"] });
+    let absent = project.post("runtime/exec", &body).await.expect(200).json();
+    assert_eq!(absent["return_code"], 127, "{absent}");
+    assert!(absent["stderr"].as_str().expect("a text").contains("uvicorn"), "{absent}");
+}
+
+#[tokio::test]
+async fn a_body_that_is_none_is_told_as_a_list() {
+    let server = general().start().await;
+    let project = Project::create(&server.client(), "demo").await;
+    for (media, text) in [
+        ("application/json", ""),
+        ("application/json", "nothing"),
+        ("application/json", "[]"),
+        ("text/plain", "{}"),
+    ] {
+        let path = project.path("runtime/exec");
+        let call = project.client.request(hyper::Method::POST, &path).body(media, text);
+        let refused = call.send().await.expect(422).json();
+        assert_eq!(refused["detail"][0]["loc"], json!(["body"]), "{media} {text:?}: {refused}");
+    }
+    let none = project.client.post_empty(&project.path("runtime/exec")).await.expect(422).json();
+    assert_eq!(none["detail"][0]["loc"], json!(["body"]), "{none}");
+}
+
+#[tokio::test]
 async fn what_the_policy_rejects_starts_no_process() {
     let server = general().start().await;
     let project = Project::started(&server.client(), "demo").await;
@@ -116,6 +156,48 @@ async fn there_is_one_process_and_it_can_be_stopped() {
 }
 
 #[tokio::test]
+async fn a_process_has_its_directory_and_environment_and_ends_gracefully() {
+    let server = general().start().await;
+    let project = Project::started(&server.client(), "demo").await;
+    let script = "import os, signal, sys, time\ndef end(*_):\n  open('ended', 'w').write('gracefully')\n  sys.exit(0)\nsignal.signal(signal.SIGTERM, end)\nopen('seen', 'w').write(os.getcwd() + ' ' + os.environ['A'] + ' ' + sys.argv[1])\ntime.sleep(1000)";
+    let _ = project
+        .put("files/write?file_path=src/app.py", &json!({ "content": script }))
+        .await
+        .expect(200);
+    let body =
+        json!({ "command": "python", "args": ["app.py", "$A"], "cwd": "src", "env": { "A": "1" } });
+    let _ = project.post("runtime/run", &body).await.expect(200);
+    let read = async |path: &str| {
+        let path = format!("files/read?file_path=src/{path}");
+        project.get(&path).await.expect(200).json()["content"].clone()
+    };
+    until("the process to say what it sees", async || read("seen").await == "/workspace/src 1 $A")
+        .await;
+    // A start of what runs leaves the process alone.
+    let _ = project.post("runtime/start", &json!({})).await.expect(200);
+    let status = project.get("runtime/status").await.expect(200).json();
+    assert_eq!(status["process_status"], "running");
+    let again = project.post("runtime/run", &body).await.expect(409);
+    assert_eq!(detail(&again), "A process is already running");
+    let _ = project.post("runtime/stop-process", &json!({})).await.expect(200);
+    assert_eq!(read("ended").await, "gracefully");
+}
+
+#[tokio::test]
+async fn a_process_that_cannot_be_started_is_told_with_its_reason() {
+    let server = general().start().await;
+    let project = Project::started(&server.client(), "demo").await;
+    for (body, words) in [
+        (json!({ "command": "uvicorn", "args": ["a:b"] }), "`uvicorn`: No such file"),
+        (json!({ "command": "python", "cwd": "absent" }), "`/workspace/absent`: No such file"),
+    ] {
+        let refused = project.post("runtime/run", &body).await.expect(400);
+        assert!(detail(&refused).contains(words), "{body}: {}", refused.text());
+        let _ = project.post("runtime/stop-process", &json!({})).await.expect(404);
+    }
+}
+
+#[tokio::test]
 async fn without_rest_exec_commands_are_the_terminals() {
     let server = general().env("SANDTREE_DIALECTS__BUILDER__REST_EXEC", "false").start().await;
     let project = Project::create(&server.client(), "demo").await;
@@ -123,4 +205,8 @@ async fn without_rest_exec_commands_are_the_terminals() {
         let refused = project.post(route, &json!({ "command": "python" })).await.expect(404);
         assert_eq!(detail(&refused), "Not Found", "{route}");
     }
+    let logs = project.client.websocket(&project.path("runtime/ws/logs")).await;
+    assert_eq!(logs.err(), Some(404));
+    let _ = project.post("runtime/start", &json!({})).await.expect(200);
+    drop(project.client.websocket(&project.path("runtime/ws/terminal")).await.expect("a socket"));
 }

@@ -23,6 +23,7 @@ async fn files_and_folders_are_made_read_moved_and_removed() {
         (Method::POST,   "folders/create?folder_path=deep/er", json!({}), "CREATED_FOLDER: deep/er"),
         (Method::POST,   "files/rename", json!({ "old_path": "new.txt", "new_path": "moved/new.txt" }), "RENAMED: new.txt -> moved/new.txt"),
         (Method::POST,   "files/rename", json!({ "from": "lib", "to": "lib2" }), "RENAMED: lib -> lib2"),
+        (Method::PUT,    "files/write?file_path=./dot/./c.txt", content.clone(), "WROTE: ./dot/./c.txt"),
         (Method::DELETE, "files/delete?file_path=b.txt", json!({}), "DELETED_FILE: b.txt"),
         (Method::DELETE, "folders/delete?folder_path=deep", json!({}), "DELETED_FOLDER: deep"),
     ];
@@ -32,9 +33,15 @@ async fn files_and_folders_are_made_read_moved_and_removed() {
         assert_eq!(said, json!({ "result": result }), "{method} {path}");
     }
     let listed = project.get("files").await.expect(200).json();
-    let files = ["a.txt", "empty.txt", "moved/new.txt", "src/app.py"];
+    let files = ["a.txt", "dot/c.txt", "empty.txt", "moved/new.txt", "src/app.py"];
     assert_eq!(listed, json!({ "project_name": "demo", "files": files }));
-    for (path, content) in [("src/app.py", "print(1)\n"), ("absent.txt", ""), ("no/where", "")] {
+    for (path, content) in [
+        ("src/app.py", "print(1)\n"),
+        ("./src/app.py", "print(1)\n"),
+        ("absent.txt", ""),
+        ("no/where", ""),
+        ("src/app.py/no", ""),
+    ] {
         let read = project.get(&format!("files/read?file_path={path}")).await.expect(200).json();
         let expected = json!({ "project_name": "demo", "file_path": path, "content": content });
         assert_eq!(read, expected);
@@ -53,6 +60,8 @@ async fn what_cannot_be_done_is_an_error_and_nothing_is_touched() {
     #[rustfmt::skip]
     let rows: &[(Method, &str, Value, u16, &str)] = &[
         (Method::GET,    "files/read?file_path=dir", json!({}), 400, "ERROR: dir is not a file"),
+        (Method::GET,    "files/read?file_path=.", json!({}), 400, "ERROR: . is not a file"),
+        (Method::GET,    "files/read?file_path=", json!({}), 400, "ERROR: "),
         (Method::GET,    "files/read?file_path=../x", json!({}), 400, "ERROR: "),
         (Method::GET,    "files/read?file_path=/etc/passwd", json!({}), 400, "ERROR: "),
         (Method::PUT,    "files/write?file_path=../x", text.clone(), 400, "ERROR: "),
@@ -64,6 +73,8 @@ async fn what_cannot_be_done_is_an_error_and_nothing_is_touched() {
         (Method::POST,   "files/rename", json!({ "from": "absent", "to": "x" }), 400, "ERROR: it does not exist"),
         (Method::POST,   "files/rename", json!({ "from": "e.txt", "to": "dir" }), 409, "ERROR: "),
         (Method::POST,   "files/rename", json!({ "from": "e.txt", "to": "../x" }), 400, "ERROR: "),
+        (Method::POST,   "files/rename", json!({ "from": "dir", "to": "dir/in/it" }), 400, "ERROR: "),
+        (Method::POST,   "files/create", json!({ "path": "dir", "type": "file" }), 409, "ERROR: dir exists already"),
         (Method::DELETE, "files/delete?file_path=absent", json!({}), 400, "ERROR: File does not exist"),
         (Method::DELETE, "files/delete?file_path=.", json!({}), 400, "ERROR: "),
         (Method::DELETE, "folders/delete?folder_path=absent", json!({}), 400, "ERROR: Folder does not exist"),
@@ -78,14 +89,49 @@ async fn what_cannot_be_done_is_an_error_and_nothing_is_touched() {
         ("files/write?file_path=x", json!({}), "content"),
         ("files/write", json!({ "content": "x" }), "file_path"),
         ("files/rename", json!({ "from": "x" }), "new_path"),
+        ("files/create", json!({ "content": "x" }), "file_path"),
+        ("files/create", json!({ "path": "x", "type": "socket" }), "type"),
+        ("folders/create", json!({}), "folder_path"),
     ] {
         let refused = project.post(path, &body).await.expect(422).json();
         assert_eq!(refused["detail"][0]["loc"], json!(["body", field]), "{path}: {refused}");
     }
     let listed = project.get("files").await.expect(200).json();
     assert_eq!(listed["files"], json!(["e.txt"]));
-    let missing = project.get("files/read").await.expect(422).json();
-    assert_eq!(missing["detail"][0]["loc"], json!(["query", "file_path"]), "{missing}");
+    for (method, path, parameter) in [
+        (Method::GET, "files/read", "file_path"),
+        (Method::DELETE, "files/delete", "file_path"),
+        (Method::DELETE, "folders/delete", "folder_path"),
+    ] {
+        let call = project.client.request(method, &project.path(path));
+        let missing = call.send().await.expect(422).json();
+        let fault = &missing["detail"][0];
+        assert_eq!(fault["loc"], json!(["query", parameter]), "{path}: {missing}");
+        assert_eq!(fault["msg"], format!("{parameter} is missing"));
+    }
+}
+
+#[tokio::test]
+async fn who_reads_while_others_write_sees_one_whole_content() {
+    let server = general().start().await;
+    let project = Project::create(&server.client(), "demo").await;
+    let content = |letter: &str| json!({ "content": letter.repeat(500_000) });
+    let path = "files/write?file_path=big.txt";
+    let _ = project.put(path, &content("a")).await.expect(200);
+    let write = async |letter: &str| {
+        for _ in 0..20 {
+            let _ = project.put(path, &content(letter)).await.expect(200);
+        }
+    };
+    let read = async {
+        for _ in 0..40 {
+            let read = project.get("files/read?file_path=big.txt").await.expect(200).json();
+            let text = read["content"].as_str().expect("a text");
+            let first = text.chars().next().expect("it was never empty");
+            assert!(text.len() == 500_000 && text.chars().all(|c| c == first), "a torn file");
+        }
+    };
+    tokio::join!(write("a"), write("b"), read);
 }
 
 #[tokio::test]

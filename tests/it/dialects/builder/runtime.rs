@@ -1,7 +1,9 @@
 //! `/projects/{name}/runtime/...`, `/admin/...`, `/projects`, `/health` and `/ready`.
 
+use std::collections::BTreeSet;
+
 use hyper::Method;
-use sandtree_testkit::TestServer;
+use sandtree_testkit::{TestServer, until};
 use serde_json::json;
 
 use super::{Project, detail, general};
@@ -17,18 +19,25 @@ async fn a_runtime_goes_round_its_life() {
     let started = project.post("runtime/start", &json!({})).await.expect(200);
     assert!(started.header("x-request-id").is_some_and(|id| id.len() == 32));
     let started = started.json();
-    for (key, value) in
-        [("project_name", "demo"), ("status", "running"), ("container_status", "running")]
-    {
-        assert_eq!(started[key], value, "{key}");
-    }
-    assert_eq!(started["image"], "sandtree/general:latest");
+    let container = server.containers()[0].id.clone();
+    let shown = |status: &str| {
+        json!({
+            "project_name": "demo", "status": status, "container_status": status,
+            "container_id": container, "image": "sandtree/general:latest",
+        })
+    };
+    assert_eq!(started, shown("running"), "the keys of all versions");
     let again = project.post("runtime/start", &json!({})).await.expect(200).json();
     assert_eq!(again["container_id"], started["container_id"], "a start never restarts");
 
     let status = project.get("runtime/status").await.expect(200).json();
-    assert_eq!((&status["status"], &status["last_command"]), (&json!("running"), &json!(null)));
-    assert_eq!(status["container_id"], started["container_id"]);
+    let with_process = |status: &str| {
+        let mut shown = shown(status);
+        shown["last_command"] = json!(null);
+        shown["process_status"] = json!("idle");
+        shown
+    };
+    assert_eq!(status, with_process("running"));
 
     let _ = project.put("files/write?file_path=kept.txt", &json!({ "content": "kept" })).await;
     for _ in 0..2 {
@@ -36,7 +45,7 @@ async fn a_runtime_goes_round_its_life() {
         assert_eq!(stopped, json!({ "status": "stopped" }), "stop may be repeated");
     }
     let status = project.get("runtime/status").await.expect(200).json();
-    assert_eq!(status["status"], "stopped");
+    assert_eq!(status, with_process("stopped"));
     let deleted = project.delete("runtime").await.expect(200).json();
     assert_eq!(deleted, json!({ "status": "deleted" }));
     for refused in [
@@ -71,7 +80,13 @@ async fn an_unknown_project_is_told_in_this_systems_words() {
         (Method::DELETE, "/admin/runtimes/nope", runtime),
         (Method::DELETE, "/admin/projects/nope", runtime),
         (Method::GET, "/projects/nope/unknown", "Not Found"),
+        (Method::GET, "/projects/no%2Fname/files", "Project not found: no/name"),
+        (Method::GET, "/projects/../runtime/status", "No runtime found for project: .."),
+        (Method::GET, "/projects/nope/files/", "Not Found"),
+        (Method::GET, "/projects/", "Not Found"),
+        (Method::GET, "/projects/nope", "Not Found"),
         (Method::PUT, "/projects/nope/runtime/start", ""),
+        (Method::GET, "/projects/generate", ""),
     ] {
         let answer = client.request(method.clone(), path).send().await;
         let status = if words.is_empty() { 405 } else { 404 };
@@ -79,6 +94,39 @@ async fn an_unknown_project_is_told_in_this_systems_words() {
         let words = if words.is_empty() { "Method Not Allowed" } else { words };
         assert_eq!(detail(&answer), words, "{method} {path}");
         assert!(answer.header("x-request-id").is_some(), "{method} {path}");
+    }
+    let body = json!({ "command": "python" });
+    for route in ["exec", "run"] {
+        let unknown = client.post(&format!("/projects/nope/runtime/{route}"), &body).await;
+        assert_eq!(detail(&unknown.expect(404)), project, "{route}");
+    }
+}
+
+#[tokio::test]
+async fn what_later_versions_added_is_not_served() {
+    let server = general().start().await;
+    let client = server.client();
+    for path in ["/auth/login", "/auth/signup", "/manage/projects", "/stats"] {
+        let _ = client.get(path).await.expect(404);
+    }
+}
+
+#[tokio::test]
+async fn every_reply_names_its_request_and_so_does_the_log() {
+    let away = TestServer::setup(env!("CARGO_BIN_EXE_sandtree"))
+        .env("SANDTREE_DOCKER__HOST", "unix:///nowhere/docker.sock");
+    let server = away.start().await;
+    let client = server.client();
+    let project = Project::create(&client, "demo").await;
+    let failed = project.post("runtime/start", &json!({})).await.expect(500);
+    let id = failed.header("x-request-id").expect("a name").to_owned();
+    until("the log to name it", async || server.log().contains(&id)).await;
+    let mut names = BTreeSet::from([id]);
+    for path in ["/health", "/ready", "/projects", "/projects", "/admin/runtimes", "/projects/a/b"]
+    {
+        let answer = client.get(path).await;
+        let name = answer.header("x-request-id").unwrap_or_else(|| panic!("{path}: no name"));
+        assert!(names.insert(name.to_owned()), "{path}: {name} is another's");
     }
 }
 
@@ -88,20 +136,19 @@ async fn administrators_see_and_end_runtimes() {
     let client = server.client();
     let one = Project::started(&client, "one").await;
     Project::create(&client, "two").await;
+    Project::create(&client, "a-third").await;
     let names = client.get("/projects").await.expect(200).json();
-    assert_eq!(names, json!(["one", "two"]));
+    assert_eq!(names, json!(["a-third", "one", "two"]), "sorted");
     let runtimes = client.get("/admin/runtimes").await.expect(200).json();
-    let runtimes = runtimes.as_array().expect("a list");
-    assert_eq!(runtimes.len(), 1, "{runtimes:?}");
-    assert_eq!(
-        (&runtimes[0]["project_name"], &runtimes[0]["status"]),
-        (&json!("one"), &json!("running"))
-    );
+    let started = one.post("runtime/start", &json!({})).await.expect(200).json();
+    assert_eq!(runtimes, json!([started]), "those that are, as they show themselves");
     let health = client.get("/admin/health").await.expect(200).json();
     assert_eq!(
         (&health["status"], &health["runtimes"]),
-        (&json!("ok"), &json!({ "running": 1, "stopped": 1 }))
+        (&json!("ok"), &json!({ "running": 1 })),
+        "a project without a runtime is none"
     );
+    assert_eq!(health["parts"], json!({ "engine": "ok", "store": "ok" }));
 
     for (method, path, status) in [
         (Method::POST, "/admin/runtimes/one/stop", "stopped"),
@@ -112,7 +159,7 @@ async fn administrators_see_and_end_runtimes() {
         assert_eq!(said, json!({ "status": status, "project": "one" }), "{path}");
     }
     let _ = one.get("files").await.expect(404);
-    assert_eq!(client.get("/projects").await.expect(200).json(), json!(["two"]));
+    assert_eq!(client.get("/projects").await.expect(200).json(), json!(["a-third", "two"]));
 }
 
 #[tokio::test]
@@ -144,9 +191,14 @@ async fn a_key_is_needed_unless_the_configuration_says_otherwise() {
     assert!(!detail(&refused).is_empty() && refused.header("x-request-id").is_some());
     let bearer = client.request(Method::GET, "/projects").header("authorization", "Bearer sesame");
     let _ = bearer.send().await.expect(200);
-    let handshake = client.websocket("/projects/p/runtime/ws/terminal?token=wrong").await;
-    assert_eq!(handshake.err(), Some(403), "a socket is refused before it is one");
-    drop(client.websocket("/projects/p/runtime/ws/terminal?token=sesame").await.expect("a socket"));
+    for socket in ["terminal", "logs"] {
+        let path = format!("/projects/p/runtime/ws/{socket}");
+        for query in ["", "?token=", "?token=wrong", "?key=sesame"] {
+            let handshake = client.websocket(&format!("{path}{query}")).await;
+            assert_eq!(handshake.err(), Some(403), "{path}{query} is refused before it is one");
+        }
+        drop(client.websocket(&format!("{path}?token=sesame")).await.expect("a socket"));
+    }
     let by_query = client.get("/projects?token=sesame").await;
     assert_eq!(by_query.status, 401, "a token in the query is for sockets alone");
 
@@ -195,4 +247,46 @@ async fn rates_are_limited_where_the_configuration_says_so() {
         }
     }
     let _ = project.get("runtime/status").await.expect(404);
+}
+
+#[tokio::test]
+async fn every_operation_counts_and_an_administrators_does_not() {
+    let rates = |most: &str| {
+        general()
+            .env("SANDTREE_AUTH__ADMIN_KEY", "sesame")
+            .env("SANDTREE_DIALECTS__BUILDER__ANONYMOUS", "true")
+            .env("SANDTREE_DIALECTS__BUILDER__FILE_OPERATIONS_PER_MINUTE", most)
+            .env("SANDTREE_DIALECTS__BUILDER__RUNTIME_OPERATIONS_PER_MINUTE", most)
+    };
+    let server = rates("1").start().await;
+    let client = server.client();
+    let admin = client.with_header("x-api-key", "sesame");
+    for _ in 0..3 {
+        let _ = admin.get("/projects/nope/files").await.expect(404);
+        let _ = admin.post_empty("/projects/nope/runtime/stop").await.expect(404);
+    }
+    let (path, body) = ("file_path=a", json!({ "content": "" }));
+    let _ = client.get("/projects/nope/files").await.expect(404);
+    let _ = client.post_empty("/projects/nope/runtime/stop").await.expect(404);
+    for (method, below) in [
+        (Method::GET, "files".to_owned()),
+        (Method::GET, format!("files/read?{path}")),
+        (Method::PUT, format!("files/write?{path}")),
+        (Method::POST, format!("files/write?{path}")),
+        (Method::POST, format!("files/create?{path}")),
+        (Method::DELETE, format!("files/delete?{path}")),
+        (Method::POST, "folders/create?folder_path=a".to_owned()),
+        (Method::DELETE, "folders/delete?folder_path=a".to_owned()),
+        (Method::POST, "runtime/start".to_owned()),
+        (Method::POST, "runtime/stop".to_owned()),
+        (Method::POST, "runtime/exec".to_owned()),
+        (Method::POST, "runtime/run".to_owned()),
+        (Method::POST, "runtime/stop-process".to_owned()),
+        (Method::DELETE, "runtime".to_owned()),
+    ] {
+        let call = client.request(method.clone(), &format!("/projects/nope/{below}")).json(&body);
+        let refused = call.send().await.expect(429);
+        assert_eq!(detail(&refused), "Rate limit exceeded. Please slow down.", "{method} {below}");
+        assert!(refused.header("retry-after").is_some(), "{method} {below}");
+    }
 }

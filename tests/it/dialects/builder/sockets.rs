@@ -1,16 +1,11 @@
 //! The terminal's and the log's WebSockets.
 
+use sandtree_testkit::until;
 use serde_json::json;
 use tokio_tungstenite::tungstenite::Message;
 
 use super::super::socket::Socket;
-use super::{Project, general};
-
-/// Raw text is output as it is.
-fn text(message: &Message) -> Vec<u8> {
-    assert!(message.is_text(), "{message:?}");
-    message.clone().into_data().into()
-}
+use super::{Project, general, text};
 
 #[tokio::test]
 async fn the_terminal_is_raw_text_both_ways_and_shared() {
@@ -30,9 +25,83 @@ async fn the_terminal_is_raw_text_both_ways_and_shared() {
     let _ = project.post("runtime/stop", &json!({})).await.expect(200);
     let code = first.closed().await;
     assert!(matches!(code, 1000 | 1001), "a stop closes the terminal: {code}");
-    let mut late = Socket::open(&client, &path).await;
-    assert_eq!(late.next().await, Message::text("Container not running"));
-    assert_eq!(late.closed().await, 1000);
+    for path in [path.as_str(), "/projects/nope/runtime/ws/terminal"] {
+        let mut late = Socket::open(&client, path).await;
+        assert_eq!(late.next().await, Message::text("Container not running"));
+        assert_eq!(late.closed().await, 1000);
+    }
+}
+
+#[tokio::test]
+async fn a_terminal_is_bash_which_no_policy_reads() {
+    let server = general().start().await;
+    let client = server.client();
+    let project = Project::started(&client, "demo").await;
+    let mut socket = Socket::open(&client, &project.path("runtime/ws/terminal")).await;
+    socket.send(Message::text("echo \"<$0 $PWD>\"\r")).await;
+    socket.wait_for("</bin/bash /workspace>", text).await;
+    socket.send(Message::text("sleep 1000 & kill $!; wait; cd ..; pwd | cat; echo do''ne\r")).await;
+    socket.wait_for("done", text).await;
+    socket.send(Message::text("exit\r")).await;
+    assert_eq!(socket.closed().await, 1000);
+}
+
+#[tokio::test]
+async fn a_shell_ends_a_while_after_its_last_viewer() {
+    let server = general().env("SANDTREE_DIALECTS__BUILDER__LEAVE_GRACE", "0s").start().await;
+    let client = server.client();
+    let project = Project::started(&client, "demo").await;
+    let path = project.path("runtime/ws/terminal");
+    let [mut first, mut second] =
+        [Socket::open(&client, &path).await, Socket::open(&client, &path).await];
+    first.send(Message::text("MARK=ma''de; echo $MARK\r")).await;
+    second.wait_for("made", text).await;
+    drop(first);
+    second.send(Message::text("echo \"<$MARK>\"\r")).await;
+    second.wait_for("<made>", text).await;
+    drop(second);
+    until("a new shell", async || {
+        let mut next = Socket::open(&client, &path).await;
+        next.send(Message::text("echo \"[$MARK]\"; echo en''d\r")).await;
+        next.output_until("end\r\n", text).await.is_some_and(|seen| seen.contains("[]"))
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn what_else_is_wrong_is_told_as_it_is() {
+    let server = general().env("SANDTREE_TREE__TERMINAL_VIEWERS_MAX", "1").start().await;
+    let client = server.client();
+    let project = Project::started(&client, "demo").await;
+    let path = project.path("runtime/ws/terminal");
+    let _only = Socket::open(&client, &path).await;
+    for (query, words, code) in [
+        ("?cols=0", "ERROR: cols: ", 1008),
+        ("?cols=80&rows=many", "ERROR: rows: ", 1008),
+        ("", "ERROR: ", 1013),
+    ] {
+        let mut socket = Socket::open(&client, &format!("{path}{query}")).await;
+        let said = socket.next().await;
+        assert!(said.to_text().expect("a text").starts_with(words), "{query}: {said:?}");
+        assert_eq!(socket.closed().await, code, "{query}");
+    }
+}
+
+#[tokio::test]
+async fn the_end_of_the_server_is_told() {
+    let mut server = general().start().await;
+    let client = server.client();
+    let project = Project::started(&client, "demo").await;
+    let body = json!({ "command": "python", "args": ["-c", "import time\ntime.sleep(1000)"] });
+    let _ = project.post("runtime/run", &body).await.expect(200);
+    let mut sockets = [
+        Socket::open(&client, &project.path("runtime/ws/terminal")).await,
+        Socket::open(&client, &project.path("runtime/ws/logs")).await,
+    ];
+    let (_, codes) = tokio::join!(server.terminate(), async {
+        [sockets[0].closed().await, sockets[1].closed().await]
+    });
+    assert_eq!(codes, [1001, 1001]);
 }
 
 #[tokio::test]
@@ -42,6 +111,9 @@ async fn the_log_is_a_line_a_message() {
     let project = Project::started(&client, "demo").await;
     let path = project.path("runtime/ws/logs");
     let mut none = Socket::open(&client, &path).await;
+    assert_eq!(none.next().await, Message::text("ERROR: No running process"));
+    assert_eq!(none.closed().await, 1000);
+    let mut none = Socket::open(&client, "/projects/nope/runtime/ws/logs").await;
     assert_eq!(none.next().await, Message::text("ERROR: No running process"));
     assert_eq!(none.closed().await, 1000);
 
@@ -65,4 +137,27 @@ async fn the_log_is_a_line_a_message() {
     assert_eq!(logs.next().await, Message::text("three"));
     assert_eq!(logs.next().await, Message::text("[process exited]"));
     assert_eq!(logs.closed().await, 1000);
+}
+
+#[tokio::test]
+async fn a_log_ends_with_its_process_however_that_ends() {
+    let server = general().start().await;
+    let client = server.client();
+    let project = Project::started(&client, "demo").await;
+    let body = json!({ "command": "python", "args": ["-c", "import time\nprint('up', flush=True)\ntime.sleep(1000)"] });
+    for end in ["runtime/stop-process", "runtime/stop"] {
+        let _ = project.post("runtime/run", &body).await.expect(200);
+        let path = project.path("runtime/ws/logs");
+        let mut both = [Socket::open(&client, &path).await, Socket::open(&client, &path).await];
+        for socket in &mut both {
+            assert_eq!(socket.next().await, Message::text("up"));
+        }
+        let _ = project.post(end, &json!({})).await.expect(200);
+        for socket in &mut both {
+            assert_eq!(socket.next().await, Message::text("[process exited]"), "{end}");
+            assert_eq!(socket.closed().await, 1000, "{end}");
+        }
+        let status = project.get("runtime/status").await.expect(200).json();
+        assert_eq!(status["process_status"], "exited", "{end}");
+    }
 }
