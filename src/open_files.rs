@@ -1,6 +1,6 @@
-//! How many files this process may have open. Every live sandbox takes two, every
-//! connection one; the limit that a shell or a service manager starts a program with
-//! is often a thousand.
+//! How many files this process may have open. Every live sandbox takes one, and another
+//! while somebody works in it, every connection one; the limit that a shell or a service
+//! manager starts a program with is often a thousand.
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! <data>/sandboxes/<sandbox uid>/
-//!   home/sock     the unix socket; the directory is mounted read-only in the sandbox
+//!   home/sock     the unix socket, see [`door`]; the directory is mounted read-only in the sandbox
 //!   home/token    the one-time token, from before a start until the handshake
 //!   init.sha256   hash of the token; what init has to prove
 //! ```
@@ -12,7 +12,6 @@
 
 use std::fs::{self, DirBuilder, OpenOptions};
 use std::io::{self, Write as _};
-use std::os::fd::AsRawFd as _;
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
@@ -22,17 +21,22 @@ use std::time::Duration;
 use rand::TryRngCore as _;
 use sandtree_model::Fault;
 use sandtree_wire::{
-    FrameError, Hello, OLDEST_VERSION, Role, SOCKET_NAME, TOKEN_CHARS, TOKEN_NAME, VERSION,
-    Welcome, read_frame_within, write_message,
+    FrameError, Hello, OLDEST_VERSION, Role, TOKEN_CHARS, TOKEN_NAME, VERSION, Welcome,
+    read_frame_within, write_message,
 };
 use sha2::{Digest as _, Sha256};
 use subtle::ConstantTimeEq as _;
-use tokio::net::{UnixListener, UnixStream};
+use tokio::net::UnixStream;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 
-use crate::link::{Link, LinkNews, Owed};
+pub(crate) use self::door::Door;
+use crate::link::{Link, LinkNews};
 use crate::tasks::AbortOnDrop;
+
+mod door;
+#[cfg(test)]
+mod tests;
 
 /// Longest time from a connection until its hello.
 const HELLO_TIMEOUT: Duration = Duration::from_secs(5);
@@ -43,17 +47,17 @@ const UNPROVEN_MAX: usize = 64;
 /// Notices of one init that the container actor has not taken yet.
 const NEWS_WAITING_MAX: usize = 16;
 
-/// A sandbox's socket, bound as long as this lives.
+/// Where the init of one sandbox is at home as long as this lives.
 pub(crate) struct Home {
     shared: Arc<Shared>,
-    _accepting: AbortOnDrop,
+    _tasks: [AbortOnDrop; 2],
 }
 
 struct Shared {
     root: PathBuf,
     token_sha256: Mutex<Option<[u8; 32]>>,
     link: watch::Sender<Option<Arc<Link>>>,
-    streams: Arc<Owed<UnixStream>>,
+    door: Arc<Door>,
     links_made: AtomicU64,
     /// Number of the link whose init is known to be the one that the engine started.
     vouched: AtomicU64,
@@ -61,6 +65,13 @@ struct Shared {
     init_pid: AtomicU32,
     news: mpsc::Sender<(u64, LinkNews)>,
     has_refused: AtomicBool,
+}
+
+impl Drop for Home {
+    fn drop(&mut self) {
+        // Whoever holds the link still must not take the socket's name from the next home.
+        self.shared.door.remove();
+    }
 }
 
 /// What a home tells its container actor: which link, and what of it.
@@ -96,21 +107,23 @@ impl Home {
         DirBuilder::new().recursive(true).mode(0o700).create(root)?;
         DirBuilder::new().recursive(true).mode(0o755).create(&dir)?;
         fs::set_permissions(&dir, fs::Permissions::from_mode(0o755))?;
-        let listener = bind(&dir)?;
+        let door = Arc::new(Door::open_in(dir)?);
         let (news, receiver) = mpsc::channel(NEWS_WAITING_MAX);
         let shared = Arc::new(Shared {
             root: root.to_owned(),
             token_sha256: Mutex::new(read_hash(root)),
             link: watch::Sender::new(None),
-            streams: Arc::default(),
+            door: Arc::clone(&door),
             links_made: AtomicU64::new(0),
             vouched: AtomicU64::new(0),
             init_pid: AtomicU32::new(0),
             news,
             has_refused: AtomicBool::new(false),
         });
-        let accepting = tokio::spawn(accept(listener, Arc::clone(&shared)));
-        Ok((Self { shared, _accepting: AbortOnDrop(accepting.abort_handle()) }, receiver))
+        let keeping = tokio::spawn(door.keep(shared.link.subscribe()));
+        let accepting = tokio::spawn(accept(Arc::clone(&shared)));
+        let tasks = [keeping, accepting].map(|task| AbortOnDrop(task.abort_handle()));
+        Ok((Self { shared, _tasks: tasks }, receiver))
     }
 
     /// Writes a fresh token for the next start; from now on only an init that
@@ -118,7 +131,7 @@ impl Home {
     ///
     /// # Errors
     ///
-    /// When the files cannot be written.
+    /// When the files cannot be written or the door not be opened.
     pub(crate) fn renew_token(&self, owner: (u32, u32)) -> io::Result<()> {
         let token = fresh_token()?;
         let hash: [u8; 32] = Sha256::digest(token.as_bytes()).into();
@@ -132,7 +145,8 @@ impl Home {
         *self.shared.token_sha256.lock().unwrap_or_else(PoisonError::into_inner) = Some(hash);
         self.shared.init_pid.store(0, Ordering::Relaxed);
         self.shared.link.send_replace(None);
-        Ok(())
+        // After the link is gone: from now on nobody shuts it.
+        self.shared.door.open()
     }
 
     /// The link to init, once there is one that holds.
@@ -170,22 +184,6 @@ impl Home {
     }
 }
 
-/// Binds by way of the directory's descriptor: a socket's path has 107 bytes at
-/// most, and the data directory may be deeper than that.
-fn bind(dir: &Path) -> io::Result<UnixListener> {
-    let socket = dir.join(SOCKET_NAME);
-    match fs::remove_file(&socket) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-        Ok(()) | Err(_) => {}
-    }
-    let handle = fs::File::open(dir)?;
-    let short = format!("/proc/self/fd/{}/{SOCKET_NAME}", handle.as_raw_fd());
-    let listener = UnixListener::bind(&short)?;
-    // Whoever can reach the directory may connect; only the sandbox can.
-    fs::set_permissions(&socket, fs::Permissions::from_mode(0o666))?;
-    Ok(listener)
-}
-
 fn read_hash(root: &Path) -> Option<[u8; 32]> {
     fs::read(root.join("init.sha256")).ok()?.try_into().ok()
 }
@@ -204,19 +202,20 @@ fn replace_file(path: &Path, content: &[u8], mode: u32) -> io::Result<()> {
     OpenOptions::new().write(true).create_new(true).mode(mode).open(path)?.write_all(content)
 }
 
-async fn accept(listener: UnixListener, shared: Arc<Shared>) {
+async fn accept(shared: Arc<Shared>) {
     let unproven = || Arc::new(tokio::sync::Semaphore::new(UNPROVEN_MAX));
     // Init has places of its own, so that whatever else runs in the sandbox cannot keep
     // it from dialling by holding connections open.
     let (of_init, of_others) = (unproven(), unproven());
     let mut connections = JoinSet::new();
+    let mut callers = shared.door.callers();
     loop {
         tokio::select! {
             // The ended first: however many dial, their number stays bounded.
             biased;
             Some(_) = connections.join_next() => {}
-            accepted = listener.accept() => match accepted {
-                Ok((connection, _)) => {
+            caller = callers.next() => match caller {
+                Ok(connection) => {
                     // Beyond the limit a connection is dropped; init dials again.
                     let places = if shared.is_init(&connection) { &of_init } else { &of_others };
                     if let Ok(permit) = Arc::clone(places).try_acquire_owned() {
@@ -245,7 +244,7 @@ async fn greet(
             Role::Control => serve_control(connection, shared, hello.version).await,
             Role::Stream(id) => {
                 // Nobody waits any more: dropping it tells init so.
-                let _ = shared.streams.pay(id, connection);
+                let _ = shared.door.pay(id, connection);
             }
         },
         // Told once: whoever runs in the sandbox can do this as often as they like.
@@ -308,7 +307,7 @@ async fn serve_control(mut connection: UnixStream, shared: Arc<Shared>, version:
     // The token was for one handshake; what init knows now, nobody can read again.
     let _ = fs::remove_file(shared.root.join("home").join(TOKEN_NAME));
     let number = shared.links_made.fetch_add(1, Ordering::Relaxed) + 1;
-    let (link, ends) = Link::new(number, welcome.version, Arc::clone(&shared.streams));
+    let (link, ends) = Link::new(number, welcome.version, Arc::clone(&shared.door));
     let (sender, mut receiver) = mpsc::channel(NEWS_WAITING_MAX);
     shared.link.send_replace(Some(link));
     let news = shared.news.clone();

@@ -1,7 +1,7 @@
 //! A link: the control connection of one init, from its handshake until it ends.
 //!
 //! Requests and replies carry numbers, so many can be in flight. A stream is
-//! asked for here and arrives at the sandbox's [home](crate::home) as a
+//! asked for here and arrives at the sandbox's [home](crate::home), by its door, as a
 //! connection of its own, which is handed to whoever waits for its number.
 
 use std::collections::BTreeMap;
@@ -20,6 +20,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
 use crate::fullness;
+use crate::home::Door;
 
 /// Longest time that init may take to answer a request or to dial a stream.
 const REPLY_TIMEOUT: Duration = Duration::from_secs(10);
@@ -39,7 +40,7 @@ pub(crate) struct Link {
     next_id: AtomicU64,
     requests: mpsc::Sender<Vec<u8>>,
     replies: Arc<Owed<Reply>>,
-    streams: Arc<Owed<UnixStream>>,
+    door: Arc<Door>,
     closed: CancellationToken,
 }
 
@@ -65,7 +66,8 @@ impl<T> Owed<T> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn expect(self: &Arc<Self>, id: u64) -> Answer<Debt<T>> {
+    /// Notes that this number is waited for.
+    pub(crate) fn expect(self: &Arc<Self>, id: u64) -> Answer<Debt<T>> {
         let (sender, receiver) = oneshot::channel();
         let mut owed = self.lock();
         if owed.len() >= OWED_MAX {
@@ -76,6 +78,11 @@ impl<T> Owed<T> {
         Ok(Debt { owed: Arc::clone(self), id, receiver })
     }
 
+    /// How many are waited for.
+    pub(crate) fn len(&self) -> usize {
+        self.lock().len()
+    }
+
     /// Hands over what was waited for; false when nobody waits for this number.
     pub(crate) fn pay(&self, id: u64, value: T) -> bool {
         let waiting = self.lock().remove(&id);
@@ -84,7 +91,7 @@ impl<T> Owed<T> {
 }
 
 /// One answer that is waited for; dropping it gives up the wait.
-struct Debt<T> {
+pub(crate) struct Debt<T> {
     owed: Arc<Owed<T>>,
     id: u64,
     receiver: oneshot::Receiver<T>,
@@ -109,11 +116,7 @@ pub(crate) struct LinkEnds {
 
 impl Link {
     /// A link whose connection is served by [`LinkEnds::serve`].
-    pub(crate) fn new(
-        number: u64,
-        version: u16,
-        streams: Arc<Owed<UnixStream>>,
-    ) -> (Arc<Self>, LinkEnds) {
+    pub(crate) fn new(number: u64, version: u16, door: Arc<Door>) -> (Arc<Self>, LinkEnds) {
         let (sender, receiver) = mpsc::channel(REQUESTS_WAITING_MAX);
         let replies = Arc::new(Owed::default());
         let closed = CancellationToken::new();
@@ -125,7 +128,7 @@ impl Link {
             next_id: AtomicU64::new(1),
             requests: sender,
             replies,
-            streams,
+            door,
             closed,
         };
         (Arc::new(link), ends)
@@ -143,7 +146,7 @@ impl Link {
 
     /// Replies, or streams if there are more of them, that init owes.
     pub(crate) fn owed(&self) -> usize {
-        self.replies.lock().len().max(self.streams.lock().len())
+        self.replies.len().max(self.door.owed())
     }
 
     /// Returns when the connection has ended.
@@ -188,7 +191,7 @@ impl Link {
     /// Opens a stream: a connection that init has dialled for it.
     pub(crate) async fn open(&self, stream: Stream) -> Answer<UnixStream> {
         let id = self.next_id();
-        let debt = self.streams.expect(id)?;
+        let debt = self.door.expect(id).await?;
         self.send(id, Request::Open(stream)).await?;
         self.collect(debt).await
     }

@@ -42,9 +42,18 @@ impl Field {
         self.client.post(&format!("/v1/projects/{project}/exec"), body).await
     }
 
+    /// Runs a script while other commands run as well: they keep the socket listening.
     async fn python(&self, script: &str) -> String {
         let body = json!({ "argv": ["python3", "-"], "stdin": script, "timeout": "2m" });
-        let ran = self.exec("p", &body).await.expect(200).json();
+        let others = async {
+            loop {
+                self.assert_works("p").await;
+            }
+        };
+        let ran = tokio::select! {
+            ran = self.exec("p", &body) => ran.expect(200).json(),
+            never = others => match never {},
+        };
         assert_eq!(ran["exit_code"], 0, "{ran}");
         ran["stdout"].as_str().expect("a text").to_owned()
     }
@@ -67,14 +76,20 @@ impl Field {
     }
 }
 
-/// What every script needs: a connection to the socket, and frames.
+/// What every script needs: a connection to the socket, as soon as it listens, and frames.
 const WIRE: &str = "
-import json, os, socket, struct
+import json, os, socket, struct, time
 def dial():
-    it = socket.socket(socket.AF_UNIX)
-    it.settimeout(60)
-    it.connect('/.sandtree/home/sock')
-    return it
+    end = time.monotonic() + 60
+    while True:
+        it = socket.socket(socket.AF_UNIX)
+        it.settimeout(60)
+        try:
+            it.connect('/.sandtree/home/sock')
+            return it
+        except (ConnectionRefusedError, FileNotFoundError, PermissionError):
+            it.close()
+            if time.monotonic() > end: raise
 def frame(payload, kind=0, length=None):
     return bytes([kind]) + struct.pack('<I', len(payload) if length is None else length) + payload
 def hello(token='0' * 64, role='control', version=1):
@@ -148,12 +163,46 @@ for what in (lambda: os.unlink(home + '/sock'), lambda: os.rename(home + '/sock'
 }
 
 #[tokio::test]
+async fn a_socket_that_nobody_needs_does_not_listen_and_no_command_is_lost_for_it() {
+    let field = Field::new().await;
+    let rounds = 3;
+    let script = format!(
+        "{WIRE}
+def listens():
+    it = socket.socket(socket.AF_UNIX)
+    try: it.connect('/.sandtree/home/sock')
+    except (ConnectionRefusedError, FileNotFoundError, PermissionError): return False
+    finally: it.close()
+    return True
+for _ in range({rounds}):
+    while listens(): time.sleep(0.02)
+    print('shut', flush=True)
+    while not listens(): pass
+    print('open', flush=True)
+"
+    );
+    let body = json!({ "argv": ["python3", "-c", script] });
+    let _ = field.client.put("/v1/projects/p/process", &body).await.expect(201);
+    let said = async |word: &str, times: usize| {
+        let logs = field.client.get("/v1/projects/p/process/logs").await.text();
+        assert!(!logs.contains("Traceback"), "{logs}");
+        logs.matches(word).count() >= times
+    };
+    for round in 1..=rounds {
+        until("the socket to be shut", async || said("shut", round).await).await;
+        // Many at once, and all of them find it shut.
+        let commands = (0..16).map(|_| field.assert_works("p"));
+        futures_util::future::join_all(commands).await;
+        until("the socket to be seen open", async || said("open", round).await).await;
+    }
+}
+
+#[tokio::test]
 async fn floods_of_connections_disturb_nobody() {
     let mut field = Field::new().await;
     let before = field.server.resident_bytes();
     let flood = format!(
         "{WIRE}
-import time
 for _ in range(3000): dial().close()
 end = time.monotonic() + 20
 held = []
@@ -231,7 +280,6 @@ async fn connections_that_say_little_or_nothing_are_closed() {
     let field = Field::new().await;
     let script = format!(
         "{WIRE}
-import time
 silent, slow, half = dial(), dial(), dial()
 half.sendall(hello()[:20])
 ends = {{}}
