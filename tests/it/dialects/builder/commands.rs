@@ -166,7 +166,7 @@ async fn there_is_one_process_and_it_can_be_stopped() {
 async fn a_process_has_its_directory_and_environment_and_ends_gracefully() {
     let server = general().start().await;
     let project = Project::started(&server.client(), "demo").await;
-    let script = "import os, signal, sys, time\ndef end(*_):\n  open('ended', 'w').write('gracefully')\n  sys.exit(0)\nsignal.signal(signal.SIGTERM, end)\nopen('seen', 'w').write(os.getcwd() + ' ' + os.environ['A'] + ' ' + sys.argv[1])\ntime.sleep(1000)";
+    let script = "import os, signal, sys, time\ndef end(*_):\n  time.sleep(0.5)\n  open('ended', 'w').write('gracefully')\n  sys.exit(0)\nsignal.signal(signal.SIGTERM, end)\nopen('seen', 'w').write(os.getcwd() + ' ' + os.environ['A'] + ' ' + sys.argv[1])\ntime.sleep(1000)";
     let _ = project
         .put("files/write?file_path=src/app.py", &json!({ "content": script }))
         .await
