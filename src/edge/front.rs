@@ -35,7 +35,8 @@ const CORS_METHODS: &str = "GET, HEAD, POST, PUT, PATCH, DELETE";
 const CORS_HEADERS: &str = "authorization, content-type, idempotency-key, if-match, \
                             if-none-match, last-event-id, prefer, range, x-api-key";
 /// What a page of an allowed origin may read besides the body.
-const CORS_EXPOSED: &str = "accept-ranges, content-range, etag, location, retry-after";
+const CORS_EXPOSED: &str = "accept-ranges, content-range, etag, location, retry-after, \
+                            x-request-id";
 
 /// The header with the name of a request.
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");

@@ -98,8 +98,11 @@ async fn a_dialect_has_its_network_and_the_server_a_bound() {
     ] {
         for (bound, wanted) in [("bridge", by_default), ("none", "none")] {
             let server = server().env("SANDTREE_TREE__NETWORK_MAX", bound).start().await;
-            make(&server.client(), dialect).await;
+            let client = server.client();
+            make(&client, dialect).await;
             assert_eq!(network(&server), wanted, "{dialect}, at most {bound}");
+            let shown = client.get("/v1/projects").await.expect(200).json();
+            assert_eq!(shown["items"][0]["network"], wanted, "{dialect}, at most {bound}");
         }
     }
 }

@@ -73,11 +73,14 @@ pub(super) async fn exec(mut call: Call) -> Answered {
     if done.timed_out() {
         return Err(Problem::new(kinds::BAD_REQUEST, "Command execution timed out"));
     }
-    let return_code = done.exit_code();
+    let (return_code, is_truncated) = (done.exit_code(), done.is_truncated());
     let (stdout, stderr) = done.into_texts();
-    let document = json!({
+    let mut document = json!({
         "return_code": return_code, "stdout": stdout.trim(), "stderr": stderr.trim(),
     });
+    if is_truncated {
+        document["truncated"] = json!(true);
+    }
     Ok(reply::json(StatusCode::OK, &document))
 }
 
@@ -142,7 +145,16 @@ fn check(call: &Call, request: Request) -> Result<Checked, Problem> {
         return Err(Problem::new(kinds::REJECTED, refused.message));
     }
     let argv = std::iter::once(command).chain(args).collect();
-    Command { command: None, argv: Some(argv), cwd: Some(cwd), env }.check()
+    let checked = Command { command: None, argv: Some(argv), cwd: Some(cwd), env }.check();
+    checked.map_err(of_its_fields)
+}
+
+/// What the core calls `argv` has another name here.
+fn of_its_fields(problem: Problem) -> Problem {
+    match problem.detail().strip_prefix("argv") {
+        Some(rest) => Problem::new(problem.kind(), format!("args{rest}")).at("args"),
+        None => problem,
+    }
 }
 
 fn process(checked: Checked) -> ProcessSpec {

@@ -275,7 +275,10 @@ async fn open(call: &Call) -> Result<sandtree_actors::Files, Problem> {
 
 /// The path that a request names, as it is written.
 fn asked(call: &Call, name: &str, in_body: Option<String>) -> Result<String, Problem> {
-    let Query { file_path } = call.query()?;
+    let Query { file_path } = call.query().map_err(|problem| {
+        let field = format!("query.{}", problem.at_field().unwrap_or_default());
+        problem.at(field)
+    })?;
     let in_query = call.method == Method::GET || call.method == Method::DELETE;
     let field = if in_query { format!("query.{name}") } else { name.to_owned() };
     let missing = || Problem::new(kinds::INVALID_FIELD, format!("{name} is missing")).at(field);

@@ -37,6 +37,10 @@ async fn a_command_needs_nothing_but_its_name() {
     let body = json!({ "command": "python", "args": ["."] });
     let done = project.post("runtime/exec", &body).await.expect(200).json();
     assert_eq!(done["stdout"], "/workspace 1 True", "{done}");
+    let body = json!({ "command": "python", "args": ["-c", "print('x' * 9_000_000)"] });
+    let cut = project.post("runtime/exec", &body).await.expect(200).json();
+    assert_eq!((&cut["return_code"], &cut["truncated"]), (&json!(0), &json!(true)));
+    assert_eq!(cut["stdout"].as_str().map(str::len), Some(8 * 1024 * 1024));
     let body = json!({ "command": "uvicorn", "args": ["app:app"] });
     let absent = project.post("runtime/exec", &body).await.expect(200).json();
     assert_eq!(absent["return_code"], 127, "{absent}");
@@ -114,6 +118,9 @@ async fn a_command_has_its_time_and_a_runtime_to_run_in() {
         (json!({ "command": "python", "timeout": 0 }), "timeout"),
         (json!({ "args": [] }), "command"),
         (json!({ "command": 1 }), "command"),
+        (json!({ "command": "python", "args": ["a\0b"] }), "args"),
+        (json!({ "command": "python", "args": vec!["a"; 5000] }), "args"),
+        (json!({ "command": "python", "timeout": 86_401 }), "timeout"),
     ] {
         let refused = project.post("runtime/exec", &body).await.expect(422).json();
         assert_eq!(refused["detail"][0]["loc"], json!(["body", field]), "{body}: {refused}");
@@ -159,7 +166,7 @@ async fn there_is_one_process_and_it_can_be_stopped() {
 async fn a_process_has_its_directory_and_environment_and_ends_gracefully() {
     let server = general().start().await;
     let project = Project::started(&server.client(), "demo").await;
-    let script = "import os, signal, sys, time\ndef end(*_):\n  open('ended', 'w').write('gracefully')\n  sys.exit(0)\nsignal.signal(signal.SIGTERM, end)\nopen('seen', 'w').write(os.getcwd() + ' ' + os.environ['A'] + ' ' + sys.argv[1])\ntime.sleep(1000)";
+    let script = "import os, signal, sys, time\ndef end(*_):\n  time.sleep(0.5)\n  open('ended', 'w').write('gracefully')\n  sys.exit(0)\nsignal.signal(signal.SIGTERM, end)\nopen('seen', 'w').write(os.getcwd() + ' ' + os.environ['A'] + ' ' + sys.argv[1])\ntime.sleep(1000)";
     let _ = project
         .put("files/write?file_path=src/app.py", &json!({ "content": script }))
         .await

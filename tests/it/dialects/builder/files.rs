@@ -100,6 +100,7 @@ async fn what_cannot_be_done_is_an_error_and_nothing_is_touched() {
     assert_eq!(listed["files"], json!(["e.txt"]));
     for (method, path, parameter) in [
         (Method::GET, "files/read", "file_path"),
+        (Method::GET, "files/read?file_path=a&file_path=b", "file_path"),
         (Method::DELETE, "files/delete", "file_path"),
         (Method::DELETE, "folders/delete", "folder_path"),
     ] {
@@ -107,7 +108,7 @@ async fn what_cannot_be_done_is_an_error_and_nothing_is_touched() {
         let missing = call.send().await.expect(422).json();
         let fault = &missing["detail"][0];
         assert_eq!(fault["loc"], json!(["query", parameter]), "{path}: {missing}");
-        assert_eq!(fault["msg"], format!("{parameter} is missing"));
+        assert!(fault["msg"].as_str().is_some_and(|it| it.starts_with(parameter)), "{missing}");
     }
 }
 

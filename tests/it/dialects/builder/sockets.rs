@@ -144,13 +144,14 @@ async fn a_log_ends_with_its_process_however_that_ends() {
     let server = general().start().await;
     let client = server.client();
     let project = Project::started(&client, "demo").await;
-    let body = json!({ "command": "python", "args": ["-c", "import time\nprint('up', flush=True)\ntime.sleep(1000)"] });
+    let script = "import sys, time\nprint(sys.argv[1], flush=True)\ntime.sleep(1000)";
     for end in ["runtime/stop-process", "runtime/stop"] {
+        let body = json!({ "command": "python", "args": ["-c", script, end] });
         let _ = project.post("runtime/run", &body).await.expect(200);
         let path = project.path("runtime/ws/logs");
         let mut both = [Socket::open(&client, &path).await, Socket::open(&client, &path).await];
         for socket in &mut both {
-            assert_eq!(socket.next().await, Message::text("up"));
+            assert_eq!(socket.next().await, Message::text(end), "and nothing of an earlier one");
         }
         let _ = project.post(end, &json!({})).await.expect(200);
         for socket in &mut both {
