@@ -26,6 +26,10 @@ async fn a_command_is_told_from_its_start_to_done() {
         (&json!(3), &json!(3), &json!(false))
     );
     assert_eq!(events.last().unwrap(), &json!({ "type": "done" }));
+    for event in &events[..events.len() - 1] {
+        let at = event["timestamp"].as_str().unwrap_or_else(|| panic!("no time: {event}"));
+        assert!(at.ends_with('Z'), "{event}");
+    }
 
     let events = bharat.exec("true").await;
     let exit = &events[events.len() - 2];
@@ -141,6 +145,10 @@ async fn commands_for_nobody_are_told_in_the_stream() {
     let told = events(&answer.expect(200));
     assert_eq!(kinds(&told), ["error", "done"]);
     assert_eq!(data(&told, "error"), ["Container not found. Create project first."]);
+    let body = json!({ "commands": ["ls", "ls"] });
+    let answer = client.post("/api/v1/containers/none/exec/batch", &body).await;
+    let told = events(&answer.expect(200));
+    assert_eq!(kinds(&told), ["command_start", "error", "batch_stopped", "done"]);
 
     let path = "/api/v1/containers/none/exec";
     for body in [

@@ -138,6 +138,9 @@ async fn files_of_nobody_are_404_with_what_to_do_first() {
             client.get(&format!("/api/v1/containers/none/{below}")).await.expect(404).json();
         assert_eq!(answer, json!({ "detail": "Container not found" }), "{below}");
     }
+    let paths = json!({ "paths": ["a"] });
+    let answer = client.post("/api/v1/containers/none/files/verify", &paths).await;
+    assert_eq!(answer.expect(404).json(), json!({ "detail": "Container not found" }));
     let odd = client.request(Method::POST, "/api/v1/containers/none/files/other");
     let _ = odd.json(&json!({})).send().await.expect(405);
 }

@@ -6,7 +6,7 @@ use hyper::Method;
 use sandtree_testkit::until;
 use serde_json::json;
 
-use super::{SMALL, Session, assert_detail, server};
+use super::{SMALL, Session, archive, assert_detail, server};
 
 const NOT_FOUND: &str = "Session not found or already closed";
 
@@ -94,6 +94,11 @@ async fn a_session_in_use_is_busy_for_every_other_request() {
     assert_detail(&session.send(Method::DELETE, "").await, 409, busy);
     assert_detail(&session.send(Method::DELETE, "?force=true").await, 409, busy);
     assert_detail(&session.post("fs/ls", &json!({ "path": "/workspace" })).await, 409, busy);
+    let archive = archive::tar(&[archive::file("a", "1")]);
+    assert_detail(&session.seed(&[("repo_archive", &archive)]).await, 409, busy);
+    let open = json!({ "policy": { "default": "allow" } });
+    let put = session.client.put(&session.path("egress/"), &open).await;
+    assert_detail(&put, 409, busy);
     end(&session).await;
     assert_eq!(running.await.expect("an answer").1, 0);
     session.done(Method::DELETE, "?force=true").await;
