@@ -82,7 +82,8 @@ impl Front {
             response.unwrap_or_else(|_| Problem::internal("a handler panicked").into_response());
         let mut response = dialect.translated(is_socket, response);
         if let Some(name) = name.and_then(|name| HeaderValue::from_str(&name).ok()) {
-            response.headers_mut().insert(REQUEST_ID, name);
+            // A program behind a preview's host name may have one of its own.
+            response.headers_mut().entry(REQUEST_ID).or_insert(name);
         }
         let route = response.extensions().get::<Answerer>().map_or("none", |answerer| answerer.0);
         metrics::answered(route, &method, response.status(), started.elapsed());

@@ -43,6 +43,7 @@ async fn a_runtime_goes_round_its_life() {
     for _ in 0..2 {
         let stopped = project.post("runtime/stop", &json!({})).await.expect(200).json();
         assert_eq!(stopped, json!({ "status": "stopped" }), "stop may be repeated");
+        assert_eq!(server.containers()[0].state, "exited", "it is not only said");
     }
     let status = project.get("runtime/status").await.expect(200).json();
     assert_eq!(status, with_process("stopped"));
