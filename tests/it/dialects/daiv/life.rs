@@ -15,6 +15,12 @@ async fn a_closed_session_is_stopped_and_warms_up_with_all_that_it_had() {
     let server = server().start().await;
     let session = Session::small(&server.client()).await;
     session.ok("echo 1 > kept; echo 2 > ~/kept; sleep 1000 & echo 3 > /workspace/tmp/kept").await;
+    let container = async || {
+        let shown = session.client.get(&session.project()).await.expect(200).json();
+        shown["sandbox"]["container_id"].clone()
+    };
+    let first = container().await;
+    assert!(first.is_string(), "{first}");
     for query in ["", "?force=false", "?force=0"] {
         session.done(Method::DELETE, query).await;
         let shown = session.client.get(&session.project()).await.expect(200).json();
@@ -23,6 +29,7 @@ async fn a_closed_session_is_stopped_and_warms_up_with_all_that_it_had() {
         let shown = session.client.get(&session.project()).await.expect(200).json();
         assert_eq!(shown["phase"], "running", "{query}");
         assert_eq!(session.ok("cat kept ~/kept /workspace/tmp/kept").await, "1\n2\n3\n");
+        assert_eq!(container().await, first, "the same container, with all that is in it");
     }
     session.done(Method::DELETE, "").await;
     let read = session.fs("read", &json!({ "path": "/workspace/repo/kept" })).await;

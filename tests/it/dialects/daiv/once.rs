@@ -4,7 +4,7 @@ use std::process::Command;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use sandtree_testkit::{Client, Response};
+use sandtree_testkit::{Client, Response, until};
 use serde_json::{Value, json};
 
 use super::archive::{file, packed, tar, unpacked};
@@ -182,6 +182,24 @@ async fn a_run_is_of_the_images_own_user() {
     let failed = commands(&client, &body).await.expect(500).json();
     assert!(failed["detail"].as_str().unwrap().contains("nobody-knows"), "{failed}");
     nothing_is_left(&server).await;
+}
+
+#[tokio::test]
+async fn a_run_gets_a_sandbox_of_the_pool_that_is_of_the_images_user_too() {
+    let Of(image) = &Of::user("4323:4324", SMALL);
+    let server = server()
+        .env("SANDTREE_PROFILES__DAIV_RUN__IMAGE", image)
+        .env("SANDTREE_POOL__SIZES__DAIV_RUN", "1")
+        .start()
+        .await;
+    let client = server.client();
+    let metric = async |line: &str| client.get("/metrics").await.text().contains(line);
+    let ready = "sandtree_pool_ready{profile=\"daiv_run\"} 1";
+    until(ready, async || metric(ready).await).await;
+    let body = json!({ "base_image": image, "commands": ["touch x; echo $(id -u) $(id -g)"] });
+    let answer = commands(&client, &body).await.expect(200).json();
+    assert_eq!(answer["results"][0]["output"], "4323 4324\n", "{answer}");
+    assert!(metric("outcome=\"hit\"").await, "it came from the pool");
 }
 
 #[tokio::test]

@@ -1,5 +1,6 @@
 //! `POST /session/{id}/`: what commands see, and what is told of them.
 
+use sandtree_testkit::until;
 use serde_json::json;
 
 use super::{GENERAL, Session, server};
@@ -130,5 +131,11 @@ async fn an_image_that_cannot_be_had_is_a_failure_of_the_server() {
     let body = json!({ "base_image": "registry.invalid/no/such:image" });
     let answer = server.client().post("/session/", &body).await.expect(500).json();
     assert!(answer["detail"].is_string(), "{answer}");
+    // What was begun is cleared up beside the answer.
+    until("its directory to be gone", async || {
+        let left = std::fs::read_dir(server.data_dir().join("sandboxes"));
+        left.map_or(true, |mut left| left.next().is_none())
+    })
+    .await;
     server.assert_no_leftovers();
 }
