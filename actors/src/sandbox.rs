@@ -8,14 +8,14 @@ use std::time::Duration;
 use bytes::Bytes;
 use sandtree_model::{Answer, ExitStatus, Fault, Refusal};
 use sandtree_wire::{
-    DialEvent, EXEC_VERSION, ExecEvent, ExecSpec, FrameError, Kind, Reply, Request, StartError,
-    Stats, Stream, read_frame, read_message, write_frame,
+    EXEC_VERSION, ExecEvent, ExecSpec, FrameError, Kind, Reply, Request, StartError, Stats, Stream,
+    read_frame, write_frame,
 };
 use tokio::io::BufReader;
-use tokio::net::UnixStream;
 use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
 
+use crate::dialled::{self, Dialled};
 use crate::link::{Link, unexpected};
 use crate::live::{Busy, Hold};
 use crate::tasks::AbortOnDrop;
@@ -68,15 +68,10 @@ impl Sandbox {
     ///
     /// [`Refusal::Conflict`] when nothing listens there, and faults of the sandbox.
     pub async fn dial(&self, port: u16) -> Answer<Dialled> {
-        let mut stream = self.link.open(Stream::Dial { port }).await?;
-        let mut buffer = Vec::new();
-        let event =
-            tokio::time::timeout(DIAL_TIMEOUT, read_message(&mut stream, &mut buffer)).await;
-        match event {
-            Ok(Ok(DialEvent::Connected)) => {
-                Ok(Dialled { stream, _hold: Hold::new(self.busy.live()) })
-            }
-            Ok(Ok(DialEvent::Failed(StartError { what, .. }))) => {
+        let stream = self.link.open(Stream::Dial { port, hand_over: true }).await?;
+        match tokio::time::timeout(DIAL_TIMEOUT, dialled::answer(stream)).await {
+            Ok(Ok(Ok(way))) => Ok(Dialled::new(way, Hold::new(self.busy.live()))),
+            Ok(Ok(Err(StartError { what, .. }))) => {
                 let why = format!("nothing answers on port {port} in the sandbox: {what}");
                 Err(Refusal::Conflict { why: why.into() }.into())
             }
@@ -142,14 +137,6 @@ impl Traffic {
         let (received, sent) = (&self.received, &self.sent);
         received.load(Ordering::Relaxed).wrapping_add(sent.load(Ordering::Relaxed))
     }
-}
-
-/// A connection to a port in the sandbox. Its bytes count as activity, the open
-/// connection does not: a page that is left open must not keep a sandbox for ever.
-pub struct Dialled {
-    /// The bytes of both sides.
-    pub stream: UnixStream,
-    _hold: Hold,
 }
 
 /// A command in flight. Dropping it kills the command's whole tree.

@@ -50,7 +50,7 @@ pub(crate) fn receive(address: &str, path: &str, file: &Path) -> anyhow::Result<
         line.clear();
     }
     match length {
-        Some(length) => ensure!(io::copy(&mut stream.take(length), &mut target)? == length),
+        Some(length) => whole(&mut stream, length, &mut target)?,
         None => chunks(&mut stream, &mut target).with_context(|| format!("GET {path}"))?,
     }
     target.sync_all()?;
@@ -63,6 +63,24 @@ fn connect(address: &str) -> anyhow::Result<TcpStream> {
     stream.set_read_timeout(Some(SILENCE_MAX))?;
     stream.set_write_timeout(Some(SILENCE_MAX))?;
     Ok(stream)
+}
+
+/// A body whose length is told in the head.
+fn whole(
+    stream: &mut BufReader<TcpStream>,
+    mut length: u64,
+    target: &mut File,
+) -> anyhow::Result<()> {
+    while length > 0 {
+        // As much as there is; `io::copy` would move 8 KiB at a time here.
+        let there = stream.fill_buf()?;
+        ensure!(!there.is_empty(), "the body ends {length} bytes early");
+        let count = usize::try_from(length).unwrap_or(usize::MAX).min(there.len());
+        target.write_all(&there[..count])?;
+        stream.consume(count);
+        length -= count as u64;
+    }
+    Ok(())
 }
 
 /// A body whose length is told piece by piece.

@@ -115,11 +115,16 @@ impl Body {
 ///
 /// 413 with the limit.
 pub fn check_length(headers: &HeaderMap, limit: u64) -> Result<(), Problem> {
-    let length = headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse().ok());
-    match length {
+    match length(headers) {
         Some(length) if limit < length => Err(Problem::too_large("the body", limit)),
         Some(_) | None => Ok(()),
     }
+}
+
+/// How many bytes a body is said to have.
+#[must_use]
+pub fn length(headers: &HeaderMap) -> Option<u64> {
+    headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse().ok())
 }
 
 /// The media type of the body in lower case, without its parameters.

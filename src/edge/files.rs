@@ -17,6 +17,8 @@ mod upload;
 
 use std::sync::Arc;
 
+use futures_util::FutureExt as _;
+use futures_util::future::BoxFuture;
 use sandtree_actors::{FileNote, Files, WriteError};
 use sandtree_model::event::FileChange;
 use sandtree_workspace::{BadPath, Etag, Kind, Limit, Workspace, WorkspaceError, WorkspacePath};
@@ -71,8 +73,22 @@ where
     T: Send + 'static,
     F: FnOnce() -> T + Send + 'static,
 {
-    let done = tokio::task::spawn_blocking(work).await;
-    done.map_err(|error| Problem::internal(&format!("work on files did not end: {error}")))
+    begin(work).await
+}
+
+/// What [`begin`] has begun.
+type Begun<T> = BoxFuture<'static, Result<T, Problem>>;
+
+/// Begins something where blocking is allowed. It goes on meanwhile, and to its end even
+/// if nobody waits for it.
+fn begin<T, F>(work: F) -> Begun<T>
+where
+    T: Send + 'static,
+    F: FnOnce() -> T + Send + 'static,
+{
+    let done = tokio::task::spawn_blocking(work);
+    let ended = |error| Problem::internal(&format!("work on files did not end: {error}"));
+    done.map(move |done| done.map_err(ended)).boxed()
 }
 
 /// What the event log shows of one change.

@@ -35,6 +35,10 @@ const CHECKPOINT_PAGES: &str = "8192";
 /// What the writer keeps in memory, negative for kibibytes: a batch fits in it, so
 /// that no page of it is written twice.
 const CACHE_KIB: &str = "-16384";
+/// What each reader keeps in memory: the upper pages of the indexes fit in it. What is
+/// below them would not fit anyway once there are many projects, and the operating system
+/// has it in memory too.
+const READER_CACHE_KIB: &str = "-256";
 /// Rows of an answer between SQLite's thread and ours. With fewer, the two wait for
 /// each other at every one of a large batch.
 const ROWS_BUFFERED: usize = 1024;
@@ -112,7 +116,7 @@ impl Sqlite {
         migrations.map_err(|why| unopened(&config.path, &why))?;
         let readers = pool(config.readers_max.max(1))
             .acquire_timeout(bounds.read_timeout)
-            .connect_lazy_with(options.read_only(true));
+            .connect_lazy_with(options.read_only(true).pragma("cache_size", READER_CACHE_KIB));
         Ok(Self { database: File { writer, readers }, bounds })
     }
 }

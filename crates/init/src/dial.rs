@@ -1,17 +1,22 @@
 //! Dial: bytes between the server and a port in the sandbox.
+//!
+//! The connected socket is handed over to the server if it wants it and the kernel can do
+//! that; else the bytes are copied here.
 
 use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::os::fd::AsFd as _;
 use std::pin::pin;
 use std::time::Duration;
 
 use sandtree_wire::{DialEvent, FrameError, write_message};
-use tokio::io::copy_bidirectional_with_sizes;
+use tokio::io::{Interest, copy_bidirectional_with_sizes};
 use tokio::net::{TcpStream, UnixStream};
 use tokio::time::timeout;
 
 use crate::command::start_error;
 use crate::hangup::Hangup;
+use crate::sys;
 
 const CONNECT_MAX: Duration = Duration::from_secs(5);
 /// How long a connection outlives the server's end of it.
@@ -20,13 +25,17 @@ const LINGER_MAX: Duration = Duration::from_secs(5);
 const REQUEST_BYTES: usize = 16 * 1024;
 const ANSWER_BYTES: usize = 64 * 1024;
 
-/// Connects, says so, and copies until both directions have ended or the server
-/// has closed.
+/// Connects and says so. Unless the server has the socket then, copies until both
+/// directions have ended or the server has closed.
 ///
 /// # Errors
 ///
 /// What either connection failed with.
-pub(crate) async fn serve(mut server: UnixStream, port: u16) -> Result<(), FrameError> {
+pub(crate) async fn serve(
+    mut server: UnixStream,
+    port: u16,
+    hand_over: bool,
+) -> Result<(), FrameError> {
     let mut sandbox = match connect(port).await {
         Ok(sandbox) => sandbox,
         Err(error) => {
@@ -35,6 +44,9 @@ pub(crate) async fn serve(mut server: UnixStream, port: u16) -> Result<(), Frame
         }
     };
     let _ = sandbox.set_nodelay(true);
+    if hand_over && hand(&server, &sandbox).await? {
+        return Ok(());
+    }
     write_message(&mut server, &DialEvent::Connected).await?;
     let closed = Hangup::of_both_directions(&server)?;
     let copy =
@@ -47,6 +59,19 @@ pub(crate) async fn serve(mut server: UnixStream, port: u16) -> Result<(), Frame
         () = closed.happened() => timeout(LINGER_MAX, copy).await.unwrap_or(Ok((0, 0))),
     };
     Ok(copied.map(drop)?)
+}
+
+/// Gives the server the socket; false when this kernel cannot, as gVisor's.
+async fn hand(server: &UnixStream, socket: &TcpStream) -> Result<bool, FrameError> {
+    let mut frame = Vec::new();
+    write_message(&mut frame, &DialEvent::Handed).await?;
+    let send = || sys::send_with(server.as_fd(), &frame, socket.as_fd());
+    match server.async_io(Interest::WRITABLE, send).await {
+        // Nothing was sent on this connection but the hello: there is room for all of it.
+        Ok(sent) if sent == frame.len() => Ok(true),
+        Ok(_) => Err(FrameError::Unexpected),
+        Err(_) => Ok(false),
+    }
 }
 
 async fn connect(port: u16) -> io::Result<TcpStream> {

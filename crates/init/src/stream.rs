@@ -39,7 +39,7 @@ async fn serve(init: &Rc<Init>, connection: UnixStream, stream: Stream) -> Resul
             let job = init.job(job).filter(|job| job.epoch() == epoch && !job.forgotten());
             attach::serve(connection, job, from).await
         }
-        Stream::Dial { port } => dial::serve(connection, port).await,
+        Stream::Dial { port, hand_over } => dial::serve(connection, port, hand_over).await,
         Stream::Watch(spec) => watch::serve(connection, spec).await,
     }
 }

@@ -67,6 +67,34 @@ pub(crate) fn write(fd: BorrowedFd<'_>, bytes: &[u8]) -> io::Result<usize> {
     usize::try_from(count).map_err(|_| io::Error::last_os_error())
 }
 
+/// Sends bytes on a unix socket, and with the first of them a descriptor.
+pub(crate) fn send_with(
+    socket: BorrowedFd<'_>,
+    bytes: &[u8],
+    passed: BorrowedFd<'_>,
+) -> io::Result<usize> {
+    const FD_BYTES: u32 = size_of::<libc::c_int>() as u32;
+    // A head of sixteen bytes and one descriptor, aligned as heads are.
+    let mut control = [0_u64; 3];
+    let mut part = libc::iovec { iov_base: bytes.as_ptr().cast_mut().cast(), iov_len: bytes.len() };
+    // SAFETY: all zeroes is a message with no parts. The kernel only reads `bytes`; `control`
+    // is as large as CMSG_SPACE says, so that there is a first head and room behind it.
+    let count = unsafe {
+        let mut message: libc::msghdr = std::mem::zeroed();
+        message.msg_iov = &raw mut part;
+        message.msg_iovlen = 1;
+        message.msg_control = control.as_mut_ptr().cast();
+        message.msg_controllen = libc::CMSG_SPACE(FD_BYTES) as _;
+        let head = libc::CMSG_FIRSTHDR(&raw const message);
+        (*head).cmsg_level = libc::SOL_SOCKET;
+        (*head).cmsg_type = libc::SCM_RIGHTS;
+        (*head).cmsg_len = libc::CMSG_LEN(FD_BYTES) as _;
+        libc::CMSG_DATA(head).cast::<libc::c_int>().write_unaligned(passed.as_raw_fd());
+        libc::sendmsg(socket.as_raw_fd(), &raw const message, libc::MSG_NOSIGNAL)
+    };
+    usize::try_from(count).map_err(|_| io::Error::last_os_error())
+}
+
 /// Lets the runtime watch a descriptor, which has to be non-blocking to be of use.
 pub(crate) fn watch(fd: OwnedFd, interest: Interest) -> io::Result<AsyncFd<OwnedFd>> {
     // SAFETY: the descriptor is owned, so it stays open and the same until the

@@ -8,7 +8,8 @@
 //! control   server: Welcome, then Request*        init: Reply*, Notice*
 //! exec      server: Data (stdin), End, ExecInput  init: ExecEvent, Data, Stderr
 //! attach    server: Data (input)                  init: AttachEvent, Record
-//! dial      init: DialEvent; after Connected both sides send bytes without frames
+//! dial      init: DialEvent; after Connected both sides send bytes without frames,
+//!           Handed brings the socket that they go through instead
 //! watch     server: nothing                       init: WatchEvent*
 //! ```
 //!

@@ -126,6 +126,9 @@ pub enum Stream {
     Dial {
         /// Port to connect to.
         port: u16,
+        /// Whether init may answer with [`DialEvent::Handed`].
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        hand_over: bool,
     },
     /// Tell what changes below a directory. Since version 2.
     Watch(WatchSpec),
@@ -372,6 +375,9 @@ pub enum AttachEvent {
 pub enum DialEvent {
     /// Connected: bytes follow, without frames, in both directions.
     Connected,
+    /// Connected, and the socket itself comes with the first byte of this message, as
+    /// `SCM_RIGHTS`: the bytes go through it. The last frame.
+    Handed,
     /// Not connected; the last frame.
     Failed(StartError),
 }

@@ -4,6 +4,8 @@
 //! sandbox cannot reach it, and given its owner and mode there. One rename then shows it, whole or
 //! not at all.
 
+mod pace;
+
 use std::ffi::{CStr, CString};
 use std::fs::File;
 use std::io::{self, Write};
@@ -21,6 +23,8 @@ use crate::path::WorkspacePath;
 use crate::remove::dispose;
 use crate::walk::read_names;
 use crate::workspace::{Existing, Inner, Parents, Workspace};
+
+use pace::Pace;
 
 /// Mode of a file that replaces none.
 const FILE_MODE: u32 = 0o644;
@@ -49,9 +53,18 @@ pub struct Staged {
     mode: Option<u32>,
     bytes: u64,
     bytes_max: u64,
+    pace: Pace,
 }
 
 impl Staged {
+    /// Says how many bytes will come, so that the disk can make ready. It is a hint: there may be
+    /// fewer and, up to `bytes_max`, more.
+    #[must_use]
+    pub fn expecting(mut self, bytes: u64) -> Self {
+        self.pace.expect(bytes.min(self.bytes_max));
+        self
+    }
+
     /// The permission bits it shall have, instead of those of the file it replaces.
     #[must_use]
     pub fn with_mode(mut self, mode: u32) -> Self {
@@ -77,8 +90,10 @@ impl Write for Staged {
         if bytes.len() as u64 > self.bytes_max - self.bytes {
             return Err(WorkspaceError::over(Limit::Bytes, self.bytes_max).into());
         }
+        self.pace.before(&self.file, self.bytes + bytes.len() as u64);
         let written = self.file.write(bytes)?;
         self.bytes += written as u64;
+        self.pace.after(&self.file, self.bytes);
         Ok(written)
     }
 
@@ -97,7 +112,7 @@ impl Workspace {
     pub fn stage(&self, bytes_max: u64) -> Result<Staged, WorkspaceError> {
         let leftover = Leftover::new(&self.inner);
         let file = File::from(new_file(&self.inner.staging, leftover.name())?);
-        Ok(Staged { file, leftover, mode: None, bytes: 0, bytes_max })
+        Ok(Staged { file, leftover, mode: None, bytes: 0, bytes_max, pace: Pace::default() })
     }
 
     /// Makes a staged file appear at `path`, in one step.
@@ -145,6 +160,7 @@ impl Workspace {
         place: &Place,
         existing: Existing,
     ) -> Result<Entry, WorkspaceError> {
+        staged.pace.end(&staged.file, staged.bytes)?;
         let file = OwnedFd::from(staged.file);
         self.give(&file, staged.mode.unwrap_or(FILE_MODE))?;
         self.settle(&file)?;

@@ -2,12 +2,13 @@
 
 use std::fs::File;
 use std::io;
-use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use futures_util::{Stream, stream};
+use futures_util::{Stream, StreamExt as _, stream};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use rustix::buffer::spare_capacity;
+use rustix::io::Errno;
 use sandtree_actors::Files;
 use sandtree_workspace::Entry;
 use warp::http::header::{
@@ -17,13 +18,16 @@ use warp::http::header::{
 use warp::http::{HeaderMap, HeaderValue, Method, StatusCode};
 
 use super::conditions::{Conditions, Verdict};
-use super::{PIECE_BYTES, blocking, is_directory, off_thread, parse, precondition};
+use super::{PIECE_BYTES, begin, blocking, is_directory, parse, precondition};
 use crate::edge::context::Call;
 use crate::edge::errors::{Problem, kinds};
 use crate::edge::reply::{self, Answered, Response};
 
 /// What is kept as it is in the name of a download (RFC 8187, `attr-char`).
 const NAME: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
+
+/// Pieces that are read or waiting at most, for a client that does not take them.
+const PIECES_AHEAD: usize = 2;
 
 /// Reads a file, or one range of it.
 ///
@@ -67,32 +71,38 @@ pub async fn read(call: Call) -> Answered {
     Ok(response)
 }
 
-/// The bytes, read a piece at a time as the connection takes them. A file that has
-/// become shorter breaks the connection off: its length was promised.
+/// The bytes, read a piece at a time: while the connection takes one, the next is being
+/// read. A file that has become shorter breaks the connection off: its length was promised.
 fn pieces(
     file: File,
     from: u64,
     length: u64,
     files: Files,
 ) -> impl Stream<Item = io::Result<Bytes>> + Send + 'static {
-    // The handle on the files is held because a download counts as activity.
-    let start = (Arc::new(file), from, length, files);
-    stream::try_unfold(start, |(file, at, left, files)| async move {
-        if left == 0 {
-            return Ok(None);
-        }
-        let wanted = usize::try_from(left).unwrap_or(usize::MAX).min(PIECE_BYTES);
-        let opened = Arc::clone(&file);
-        let read = off_thread(move || read_exact_at(&opened, at, wanted)).await;
-        let bytes = read.map_err(|problem| io::Error::other(problem.detail().to_owned()))??;
-        let count = bytes.len() as u64;
-        Ok(Some((bytes, (file, at + count, left - count, files))))
-    })
+    let (file, end) = (Arc::new(file), from + length);
+    let begun = move |at: u64| {
+        // The handle on the files is held because a download counts as activity.
+        let (file, _active) = (Arc::clone(&file), &files);
+        let wanted = usize::try_from(end - at).unwrap_or(usize::MAX).min(PIECE_BYTES);
+        let read = begin(move || read_exact_at(&file, at, wanted));
+        async { read.await.map_err(|problem| io::Error::other(problem.detail().to_owned()))? }
+    };
+    stream::iter((from..end).step_by(PIECE_BYTES)).map(begun).buffered(PIECES_AHEAD)
 }
 
+/// Reads a piece into memory that nobody has to clear first.
 fn read_exact_at(file: &File, at: u64, count: usize) -> io::Result<Bytes> {
-    let mut bytes = vec![0; count];
-    file.read_exact_at(&mut bytes, at)?;
+    let mut bytes = Vec::with_capacity(count);
+    while bytes.len() < count {
+        let next = at + bytes.len() as u64;
+        match rustix::io::pread(file, spare_capacity(&mut bytes), next) {
+            Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
+            Ok(_) | Err(Errno::INTR) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    // There may be more room than was asked for.
+    bytes.truncate(count);
     Ok(bytes.into())
 }
 

@@ -15,7 +15,7 @@ use warp::http::header::{CONTENT_ENCODING, CONTENT_RANGE, ETAG};
 use warp::http::{HeaderMap, HeaderValue, StatusCode};
 
 use super::conditions::precondition;
-use super::{PIECE_BYTES, blocking, note, off_thread, parse, parse_mode, problem, write_problem};
+use super::{Begun, PIECE_BYTES, begin, blocking, note, parse, parse_mode, problem, write_problem};
 use crate::edge::body::{self, BodyError};
 use crate::edge::context::Call;
 use crate::edge::errors::{Problem, kinds};
@@ -54,9 +54,10 @@ pub async fn write(mut call: Call) -> Answered {
     check_headers(&call.headers)?;
     body::check_length(&call.headers, limit)?;
     let files = call.context.tree.files(&call.project()?).await?;
-    let mut upload = Upload(Some(blocking(&files, move |workspace| workspace.stage(limit)).await?));
-    upload.receive(call.take_body().limited(limit)).await?;
-    let Some(staged) = upload.0.take() else { return Err(lost()) };
+    let expected = body::length(&call.headers).unwrap_or(0);
+    let staged = blocking(&files, move |workspace| workspace.stage(limit)).await?;
+    let mut upload = Upload::new(staged.expecting(expected));
+    let staged = upload.receive(call.take_body().limited(limit)).await?;
     let staged = match mode {
         Some(mode) => staged.with_mode(mode),
         None => staged,
@@ -155,14 +156,24 @@ fn check(
 }
 
 /// A file on its way. Dropped with the request, it is removed where blocking is allowed.
-struct Upload(Option<Staged>);
+struct Upload(Option<Held>);
+
+enum Held {
+    Idle(Staged),
+    /// A thread writes to it, while more of the body comes.
+    Writing(Begun<io::Result<Staged>>),
+}
 
 impl Upload {
+    fn new(staged: Staged) -> Self {
+        Self(Some(Held::Idle(staged)))
+    }
+
     /// Writes a body to the disk as it comes.
     async fn receive(
         &mut self,
         body: impl Stream<Item = Result<Bytes, BodyError>>,
-    ) -> Result<(), Problem> {
+    ) -> Result<Staged, Problem> {
         let mut body = std::pin::pin!(body);
         let mut waiting = Vec::new();
         let mut bytes = 0;
@@ -174,26 +185,37 @@ impl Upload {
                 bytes = 0;
             }
         }
-        self.store(waiting).await
+        self.store(waiting).await?;
+        self.written().await
     }
 
+    /// Begins to write these, as soon as those before them are written.
     async fn store(&mut self, pieces: Vec<Bytes>) -> Result<(), Problem> {
-        let Some(mut staged) = self.0.take() else { return Err(lost()) };
-        let stored = off_thread(move || -> io::Result<Staged> {
+        let mut staged = self.written().await?;
+        self.0 = Some(Held::Writing(begin(move || {
             for piece in pieces {
                 staged.write_all(&piece)?;
             }
             Ok(staged)
-        });
-        let staged = stored.await?.map_err(|error| problem(&WorkspaceError::from(error)))?;
-        self.0 = Some(staged);
+        })));
         Ok(())
+    }
+
+    /// The file, once nothing is being written to it; it is the caller's now.
+    async fn written(&mut self) -> Result<Staged, Problem> {
+        let written = match self.0.take() {
+            Some(Held::Idle(staged)) => Ok(staged),
+            Some(Held::Writing(writing)) => writing.await?,
+            None => return Err(lost()),
+        };
+        written.map_err(|error| problem(&WorkspaceError::from(error)))
     }
 }
 
 impl Drop for Upload {
     fn drop(&mut self) {
-        if let Some(staged) = self.0.take()
+        // A file that is being written is dropped by the thread that writes.
+        if let Some(Held::Idle(staged)) = self.0.take()
             && let Ok(runtime) = tokio::runtime::Handle::try_current()
         {
             // Nobody waits for it: what it leaves is swept.
@@ -246,11 +268,10 @@ mod tests {
     async fn a_body_is_written_in_pieces_and_shown_as_a_whole() {
         let dir = tempfile::tempdir().unwrap();
         let workspace = workspace(&dir);
-        let mut upload = Upload(Some(workspace.stage(1 << 20).unwrap()));
+        let mut upload = Upload::new(workspace.stage(1 << 20).unwrap());
         let pieces = (0..300u32).map(|n| Ok(Bytes::from(vec![n as u8; 2000])));
-        upload.receive(stream::iter(pieces)).await.unwrap();
+        let staged = upload.receive(stream::iter(pieces)).await.unwrap();
         let path = WorkspacePath::parse("a/b.bin").unwrap();
-        let staged = upload.0.take().unwrap();
         let (existed, entry) = commit(&workspace, staged, &path, &Precondition::None).unwrap();
         assert_eq!((existed, entry.size), (false, 600_000));
         let again = workspace.stage(10).unwrap();
@@ -261,7 +282,7 @@ mod tests {
     async fn too_much_is_refused_with_the_limit_and_leaves_nothing() {
         let dir = tempfile::tempdir().unwrap();
         let workspace = workspace(&dir);
-        let mut upload = Upload(Some(workspace.stage(3).unwrap()));
+        let mut upload = Upload::new(workspace.stage(3).unwrap());
         let pieces = stream::iter([Ok(Bytes::from_static(b"1234"))]);
         let problem = upload.receive(pieces).await.unwrap_err();
         assert_eq!(problem.document()["limit"], 3);

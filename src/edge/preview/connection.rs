@@ -6,23 +6,15 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::task::{Context, Poll, ready};
 
-use sandtree_actors::{Dialled, Traffic};
+use sandtree_actors::Traffic;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::UnixStream;
 
 use crate::edge::errors::{Problem, kinds};
 
-/// What a connection's bytes go through, and whatever has to live as long.
-pub(super) trait Carrier: Unpin + Send + 'static {
-    /// The bytes.
-    fn stream(&mut self) -> &mut UnixStream;
-}
+/// What a connection's bytes go through.
+pub(super) trait Carrier: AsyncRead + AsyncWrite + Unpin + Send + 'static {}
 
-impl Carrier for Dialled {
-    fn stream(&mut self) -> &mut UnixStream {
-        &mut self.stream
-    }
-}
+impl<C: AsyncRead + AsyncWrite + Unpin + Send + 'static> Carrier for C {}
 
 /// One of the connections that a sandbox may have at once.
 pub(super) struct Place(Arc<Traffic>);
@@ -66,7 +58,7 @@ impl<C: Carrier> AsyncRead for Connection<C> {
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let before = buffer.filled().len();
-        ready!(Pin::new(self.carrier.stream()).poll_read(context, buffer))?;
+        ready!(Pin::new(&mut self.carrier).poll_read(context, buffer))?;
         let count = buffer.filled().len() - before;
         self.traffic.sent.fetch_add(count as u64, Relaxed);
         Poll::Ready(Ok(()))
@@ -79,17 +71,17 @@ impl<C: Carrier> AsyncWrite for Connection<C> {
         context: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        let count = ready!(Pin::new(self.carrier.stream()).poll_write(context, bytes))?;
+        let count = ready!(Pin::new(&mut self.carrier).poll_write(context, bytes))?;
         self.traffic.received.fetch_add(count as u64, Relaxed);
         Poll::Ready(Ok(count))
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(self.carrier.stream()).poll_flush(context)
+        Pin::new(&mut self.carrier).poll_flush(context)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(self.carrier.stream()).poll_shutdown(context)
+        Pin::new(&mut self.carrier).poll_shutdown(context)
     }
 }
 

@@ -189,7 +189,7 @@ async fn open(shared: Arc<Shared>, token: String, id: u64, stream: Stream) {
     let _ = match stream {
         Stream::Exec(spec) => exec::run(&shared, connection, spec).await,
         Stream::Attach { job, epoch, from } => shared.attach(connection, job, epoch, from).await,
-        Stream::Dial { port } => echo(connection, port).await,
+        Stream::Dial { port, .. } => echo(connection, port).await,
         Stream::Watch(spec) => tell_changes(connection, &spec).await,
     };
 }

@@ -19,12 +19,6 @@ use warp::http::header::{CONNECTION, HOST, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_K
 use super::super::connection::place;
 use super::*;
 
-impl Carrier for UnixStream {
-    fn stream(&mut self) -> &mut UnixStream {
-        self
-    }
-}
-
 /// The edge with one connection into a sandbox.
 struct Edge {
     client: DuplexStream,
