@@ -4,6 +4,8 @@
 mod bad_input;
 #[path = "docker/engine_faults.rs"]
 mod engine_faults;
+#[path = "docker/flood.rs"]
+mod flood;
 #[path = "docker/full_disk.rs"]
 mod full_disk;
 #[path = "docker/hostile_files.rs"]
