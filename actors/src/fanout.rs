@@ -7,8 +7,9 @@
 //! ```
 //!
 //! The ring holds the newest chunks; a reader holds a position. A reader that does
-//! not read costs nothing, slows nobody, and when the ring has moved on past it, it
-//! is told how much it lost. Chunks are shared, not copied, whoever reads them.
+//! not read costs nothing, and when the ring has moved on past it, it is told how much
+//! it lost. Chunks are shared, not copied, whoever reads them. The writer may wait for
+//! readers that are paced, as long as they keep up: see [`Fanout::room`].
 //!
 //! Not an actor: the lock is held for a few moves of pointers at a time.
 
@@ -16,13 +17,16 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
 use sandtree_model::ExitStatus;
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
+use tokio::time::{Instant, timeout_at};
 
 use crate::view::Cursor;
 
+mod pace;
 mod reader;
 mod ring;
 
+use pace::Pace;
 pub use reader::{FanoutItem, FanoutReader};
 use ring::Ring;
 
@@ -36,12 +40,22 @@ pub struct Fanout {
 }
 
 #[derive(Debug)]
-struct Shared(Mutex<Ring>);
+struct Shared {
+    state: Mutex<State>,
+    /// A reader that is paced has moved, or is gone.
+    moved: Notify,
+}
+
+#[derive(Debug)]
+struct State {
+    ring: Ring,
+    pace: Pace,
+}
 
 impl Shared {
-    fn lock(&self) -> MutexGuard<'_, Ring> {
-        // A ring is whole between any two of its operations.
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, State> {
+        // The state is whole between any two of its operations.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -53,8 +67,31 @@ impl Fanout {
     /// 0 of a shell's epoch, or where a saved screen goes on.
     #[must_use]
     pub fn new(ring_bytes: usize, at: Cursor) -> Self {
-        let shared = Arc::new(Shared(Mutex::new(Ring::new(ring_bytes, at))));
+        let ring = Ring::new(ring_bytes, at);
+        // What is written when there is room, a quarter at most, takes nothing from them.
+        let pace = Pace::new(ring_bytes as u64 / 2, Instant::now());
+        let shared = Shared { state: Mutex::new(State { ring, pace }), moved: Notify::new() };
+        let shared = Arc::new(shared);
         Self { shared, changed: watch::Sender::new(0) }
+    }
+
+    /// Waits until readers that are paced have read most of what is there. They may hold
+    /// the output up for a second when none of them reads anything, and those of them who
+    /// are slow the others for a twentieth of the time; then they are left behind.
+    ///
+    /// # Cancel safety
+    ///
+    /// Safe.
+    pub async fn room(&self) {
+        loop {
+            let until = {
+                let State { ring, pace } = &mut *self.shared.lock();
+                pace.holds_until(ring.end().offset, Instant::now())
+            };
+            let Some(until) = until else { return };
+            // Who moved since the look has left a permit; the time is looked at again.
+            let _ = timeout_at(until, self.shared.moved.notified()).await;
+        }
     }
 
     /// Output that follows what was pushed before. Waits for nobody.
@@ -87,25 +124,26 @@ impl Fanout {
     /// A new shell: its output starts at 0 of `epoch`, and readers start afresh, even
     /// those that have not read all of the old one.
     pub fn restart(&self, epoch: u64) {
+        self.shared.lock().pace.restart();
         self.change(|ring| ring.restart(epoch));
     }
 
     /// Position of the next byte to be pushed.
     #[must_use]
     pub fn cursor(&self) -> Cursor {
-        self.shared.lock().end()
+        self.shared.lock().ring.end()
     }
 
     /// Position of the oldest byte that is kept.
     #[must_use]
     pub fn oldest(&self) -> Cursor {
-        self.shared.lock().oldest()
+        self.shared.lock().ring.oldest()
     }
 
     /// Bytes of output that are kept now.
     #[must_use]
     pub fn bytes_kept(&self) -> usize {
-        self.shared.lock().bytes()
+        self.shared.lock().ring.bytes()
     }
 
     /// A reader from `after` on. From a position of another shell, or one that is not
@@ -116,8 +154,14 @@ impl Fanout {
         FanoutReader::new(Arc::clone(&self.shared), self.changed.subscribe(), after)
     }
 
+    /// As [`Fanout::join`], and the writer waits for this reader in [`Fanout::room`].
+    #[must_use]
+    pub fn join_paced(&self, after: Cursor) -> FanoutReader {
+        self.join(after).paced()
+    }
+
     fn change(&self, change: impl FnOnce(&mut Ring)) {
-        change(&mut self.shared.lock());
+        change(&mut self.shared.lock().ring);
         self.changed.send_modify(|changes| *changes = changes.wrapping_add(1));
     }
 }

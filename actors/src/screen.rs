@@ -40,15 +40,16 @@ use emulator::Emulator;
 /// Output that is worked through before other tasks get their turn: about 0.4 ms.
 const SLICE_BYTES: usize = 16 * 1024;
 
-/// Output that is gathered before it is worked through, if it is there already. Plain text is
-/// one slice: most of it can be left out.
-const GATHERED_BYTES_MAX: usize = 64 * 1024;
+/// Output that is gathered before it is worked through, if it is there already. In a flood of
+/// plain lines it is one slice: all of it but a screen at each end can be left out, so the more
+/// the better.
+const GATHERED_BYTES_MAX: usize = 256 * 1024;
 
 /// So much at once is a flood; then there is a pause in which the next comes together, since
 /// many small pieces cost more, and the flood needs the processor itself. The ring outlasts
 /// the pause.
 const FLOOD_BYTES: usize = 4 * 1024;
-const FLOOD_PAUSE: Duration = Duration::from_millis(2);
+const FLOOD_PAUSE: Duration = Duration::from_millis(4);
 
 /// A handle on what a terminal shows; cheap to clone. Its calls take the emulator's
 /// lock for a millisecond at most, at usual sizes.
@@ -183,8 +184,8 @@ impl Screen {
                 None => break,
             }
         }
-        let is_plain = plain::is_plain(&gathered);
-        let slice_bytes = if is_plain { gathered.len() } else { SLICE_BYTES };
+        let is_lines = self.lock().is_flooded() && plain::is_plain(&gathered);
+        let slice_bytes = if is_lines { gathered.len() } else { SLICE_BYTES };
         for slice in gathered.chunks(slice_bytes.max(1)) {
             self.lock().feed(slice);
             tokio::task::yield_now().await;

@@ -8,9 +8,9 @@
 //! ```
 //!
 //! The shell lives in the sandbox's init and outlives this actor and the server.
-//! A viewer has a cursor in one shared ring and no queue of its own, so none can
-//! slow another, or the shell; one that falls behind is told how much it lost and
-//! gets the screen anew. Supervised by the project.
+//! A viewer has a cursor in one shared ring and no queue of its own. The shell waits for
+//! viewers that read, and no longer than a moment for those that do not; one that falls
+//! behind is told how much it lost and gets the screen anew. Supervised by the project.
 
 mod pump;
 mod viewer;

@@ -15,8 +15,9 @@
 //!
 //! and understands `{"type": "resize", "cols": 80, "rows": 24}` and `{"type": "ping"}`;
 //! anything else closes the connection with 1003. The close codes are listed at
-//! [`super::websocket`]. A viewer that is slow loses output, or its connection; it
-//! never slows the shell or another viewer.
+//! [`super::websocket`]. The shell waits for its viewers, as a program does
+//! on any terminal; one that is slower than others loses output, and one that takes
+//! nothing its connection.
 
 pub(in crate::edge) mod language;
 mod native;

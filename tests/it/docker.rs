@@ -6,6 +6,8 @@ mod bad_input;
 mod engine_faults;
 #[path = "docker/exec_terminal.rs"]
 mod exec_terminal;
+#[path = "docker/flood.rs"]
+mod flood;
 #[path = "docker/full_disk.rs"]
 mod full_disk;
 #[path = "docker/hostile_files.rs"]

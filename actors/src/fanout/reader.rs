@@ -6,9 +6,10 @@ use std::sync::Arc;
 use bytes::Bytes;
 use sandtree_model::ExitStatus;
 use tokio::sync::watch;
+use tokio::time::Instant;
 
-use super::Shared;
 use super::ring::At;
+use super::{Shared, State};
 use crate::view::Cursor;
 
 /// Most bytes that a reader takes from the ring at once.
@@ -46,11 +47,27 @@ pub struct FanoutReader {
     taken: VecDeque<Bytes>,
     /// The epoch whose end was told.
     told_end_of: Option<u64>,
+    /// Its name among those who are waited for.
+    place: Option<u64>,
 }
 
 impl FanoutReader {
     pub(super) fn new(shared: Arc<Shared>, changed: watch::Receiver<u64>, cursor: Cursor) -> Self {
-        Self { shared, changed, cursor, taken: VecDeque::new(), told_end_of: None }
+        Self { shared, changed, cursor, taken: VecDeque::new(), told_end_of: None, place: None }
+    }
+
+    /// Makes the writer wait for it.
+    pub(super) fn paced(mut self) -> Self {
+        let mut shared = self.shared.lock();
+        let State { ring, pace } = &mut *shared;
+        let place = pace.join();
+        // Who begins elsewhere is waited for from its first read on.
+        if ring.has(self.cursor) {
+            pace.reads(place, self.cursor.offset, Instant::now());
+        }
+        drop(shared);
+        self.place = Some(place);
+        self
     }
 
     /// The next item; `None` when the fan-out is gone and all of it has been read.
@@ -74,8 +91,7 @@ impl FanoutReader {
     /// The next item that is there already.
     pub fn try_next(&mut self) -> Option<FanoutItem> {
         if self.taken.is_empty() {
-            let at = self.shared.lock().read(self.cursor, TAKEN_BYTES_MAX, &mut self.taken);
-            match at {
+            match self.read() {
                 At::Bytes => {}
                 At::Gap { to } => {
                     let bytes = to - self.cursor.offset;
@@ -99,6 +115,19 @@ impl FanoutReader {
         Some(FanoutItem::Bytes(bytes))
     }
 
+    /// Takes what comes next from the ring; everything before has been read.
+    fn read(&mut self) -> At {
+        let mut shared = self.shared.lock();
+        let State { ring, pace } = &mut *shared;
+        let at = ring.read(self.cursor, TAKEN_BYTES_MAX, &mut self.taken);
+        if let (Some(place), At::Bytes | At::End) = (self.place, &at) {
+            pace.reads(place, self.cursor.offset, Instant::now());
+            drop(shared);
+            self.shared.moved.notify_one();
+        }
+        at
+    }
+
     /// Position of the next item.
     #[must_use]
     pub fn cursor(&self) -> Cursor {
@@ -109,5 +138,14 @@ impl FanoutReader {
     pub fn seek(&mut self, to: Cursor) {
         self.taken.clear();
         self.cursor = to;
+    }
+}
+
+impl Drop for FanoutReader {
+    fn drop(&mut self) {
+        if let Some(place) = self.place {
+            self.shared.lock().pace.leave(place);
+            self.shared.moved.notify_one();
+        }
     }
 }

@@ -71,6 +71,11 @@ impl Ring {
         Cursor { offset, ..self.end }
     }
 
+    /// Whether a reader at this position loses nothing.
+    pub(super) fn has(&self, at: Cursor) -> bool {
+        at.epoch == self.end.epoch && (self.oldest().offset..=self.end.offset).contains(&at.offset)
+    }
+
     pub(super) fn push(&mut self, bytes: Bytes) {
         if bytes.is_empty() {
             return;
@@ -130,7 +135,10 @@ impl Ring {
         let mut rest = bytes_max;
         let first = self.chunks.partition_point(|chunk| chunk.end() <= next);
         for chunk in self.chunks.range(first..) {
-            if chunk.offset > next || rest == 0 {
+            // A chunk is cut only for who wants less than one: the pieces would have to be
+            // put together again.
+            let is_cut = chunk.end() - next > rest as u64;
+            if chunk.offset > next || rest == 0 || (is_cut && next > at.offset) {
                 break;
             }
             // Below the chunk's length, as it starts at or before `next` and ends after.

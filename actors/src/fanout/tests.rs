@@ -4,6 +4,7 @@ use std::future::Future;
 use std::time::Duration;
 
 use proptest::prelude::*;
+use tokio::time::timeout;
 
 use super::*;
 
@@ -183,7 +184,7 @@ async fn a_waiting_reader_is_woken_and_a_cancelled_wait_loses_nothing() {
     let fanout = Fanout::new(1_000, at(0));
     let mut reader = fanout.join(at(0));
     for round in 0..3 {
-        let waited = tokio::time::timeout(Duration::from_secs(1), reader.next()).await;
+        let waited = timeout(Duration::from_secs(1), reader.next()).await;
         assert!(waited.is_err());
         push(&fanout, 10);
         assert_eq!(reader.next().await, Some(bytes(round * 10, round * 10 + 10)));
@@ -242,6 +243,57 @@ async fn account(mut reader: FanoutReader) -> u64 {
         assert_eq!(reader.cursor(), at(offset));
     }
     offset
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_writer_waits_for_readers_that_are_paced_and_for_no_others() {
+    let fanout = Fanout::new(1_000, at(0));
+    let _other = fanout.join(at(0));
+    let mut reader = fanout.join_paced(at(0));
+    push(&fanout, 499);
+    fanout.room().await;
+    push(&fanout, 1);
+    let is_held = async || timeout(Duration::from_millis(10), fanout.room()).await.is_err();
+    assert!(is_held().await);
+    // What it has in its hands is not passed on yet.
+    assert_eq!(reader.try_next(), Some(bytes(0, 500)));
+    assert!(is_held().await);
+    assert_eq!(rest(&mut reader), []);
+    assert!(!is_held().await);
+    push(&fanout, 500);
+    tokio::join!(fanout.room(), async { rest(&mut reader) });
+    push(&fanout, 500);
+    tokio::join!(fanout.room(), async { drop(reader) });
+}
+
+#[tokio::test]
+async fn a_reader_that_is_paced_misses_nothing_though_another_stands_still() {
+    const BYTES: u64 = 100_000;
+    let fanout = Fanout::new(1_000, at(0));
+    let mut stalled = fanout.join_paced(at(0));
+    let reader = fanout.join_paced(at(0));
+    let writing = async {
+        while fanout.cursor().offset < BYTES {
+            fanout.room().await;
+            push(&fanout, 250);
+        }
+        fanout.end(ExitStatus::Code(0));
+    };
+    let (read, ()) = tokio::join!(read_all(reader), writing);
+    assert_eq!(read, BYTES);
+    assert_eq!(rest(&mut stalled)[0], gap(BYTES - 1_000));
+}
+
+/// Reads without a gap to the end; answers how many bytes there were.
+async fn read_all(mut reader: FanoutReader) -> u64 {
+    while let Some(item) = reader.next().await {
+        match item {
+            FanoutItem::Bytes(_) => {}
+            FanoutItem::Ended(_) => break,
+            FanoutItem::Gap { .. } | FanoutItem::Fresh { .. } => panic!("{item:?}"),
+        }
+    }
+    reader.cursor().offset
 }
 
 proptest! {

@@ -34,6 +34,8 @@ pub(super) struct Emulator {
     fed: Cursor,
     /// Lines that had scrolled off when output was last lost.
     torn_at: Option<u64>,
+    /// Of what was fed last, lines that nobody could see were left out.
+    is_flooded: bool,
 }
 
 /// A [`vt100::Parser`] that can be shown.
@@ -93,7 +95,8 @@ impl vt100::Callbacks for Watcher {
 
 impl Emulator {
     pub(super) fn new(at: Cursor, size: Size) -> Self {
-        Self { parser: Parser::new(size), splitter: Splitter::new(), fed: at, torn_at: None }
+        let (parser, splitter) = (Parser::new(size), Splitter::new());
+        Self { parser, splitter, fed: at, torn_at: None, is_flooded: false }
     }
 
     /// The emulator that a snapshot was taken of.
@@ -111,12 +114,12 @@ impl Emulator {
     /// Works through output that follows what was fed before.
     pub(super) fn feed(&mut self, bytes: &[u8]) {
         self.fed.offset += bytes.len() as u64;
-        let parser = &mut self.parser.0;
+        let (parser, is_flooded) = (&mut self.parser.0, &mut self.is_flooded);
         let fed = catch_unwind(AssertUnwindSafe(|| {
             let rows = usize::from(parser.screen().size().0.get());
             let scrolls = |parser: &vt100::Parser<Watcher>| parser.callbacks().scrolled;
             self.splitter.feed(bytes, |whole| {
-                plain::process(parser, whole, rows, vt100::Parser::process, scrolls);
+                *is_flooded = plain::process(parser, whole, rows, vt100::Parser::process, scrolls);
             });
         }));
         if fed.is_err() {
@@ -140,6 +143,11 @@ impl Emulator {
         if at.offset > 0 {
             self.tear();
         }
+    }
+
+    /// Whether lines are coming so fast that most of them are left out.
+    pub(super) fn is_flooded(&self) -> bool {
+        self.is_flooded
     }
 
     pub(super) fn resize(&mut self, size: Size) {

@@ -15,18 +15,19 @@ pub(super) fn is_plain(text: &[u8]) -> bool {
 }
 
 /// Works through output, and leaves out what cannot be seen afterwards. `scrolls` counts
-/// the lines that have scrolled off.
+/// the lines that have scrolled off. Answers whether anything was left out.
 pub(super) fn process<T>(
     emulator: &mut T,
     whole: &[u8],
     rows: usize,
     feed: impl Fn(&mut T, &[u8]),
     scrolls: impl Fn(&T) -> u64,
-) {
-    if whole.len() < BYTES_MIN || !is_plain(whole) {
-        return feed(emulator, whole);
-    }
-    let Some(head) = after_lines(whole, rows + 1) else { return feed(emulator, whole) };
+) -> bool {
+    let is_worth_it = whole.len() >= BYTES_MIN && is_plain(whole);
+    let Some(head) = is_worth_it.then(|| after_lines(whole, rows + 1)).flatten() else {
+        feed(emulator, whole);
+        return false;
+    };
     let (head, rest) = whole.split_at(head);
     let before = scrolls(emulator);
     feed(emulator, head);
@@ -34,6 +35,7 @@ pub(super) fn process<T>(
     let is_scrolling = scrolls(emulator) > before;
     let seen = if is_scrolling { last_lines(rest, rows + 1) } else { rest };
     feed(emulator, seen);
+    seen.len() < rest.len()
 }
 
 /// Where the line after so many begins.

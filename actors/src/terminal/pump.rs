@@ -72,6 +72,8 @@ async fn fan_out(shared: &Shared, reader: OwnedReadHalf) -> Result<End, FrameErr
     let mut reader = BufReader::with_capacity(64 * 1024, reader);
     let mut buffer = Vec::new();
     loop {
+        // What is not read makes the shell wait.
+        shared.fanout.room().await;
         let frame = read_frame(&mut reader, &mut buffer).await?;
         match frame.kind {
             Kind::Record => {

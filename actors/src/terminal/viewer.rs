@@ -116,7 +116,7 @@ impl Viewer {
             }
             None => repaint(&shared, &mut pending),
         };
-        let reader = shared.fanout.join(at);
+        let reader = shared.fanout.join_paced(at);
         Self { shared, reader, pending, input, hold }
     }
 
@@ -141,7 +141,7 @@ impl Viewer {
             }
             FanoutItem::Gap { bytes } => {
                 let at = repaint(&self.shared, &mut self.pending);
-                self.reader = self.shared.fanout.join(at);
+                self.reader = self.shared.fanout.join_paced(at);
                 Some(TerminalItem::Gap { bytes })
             }
             FanoutItem::Fresh { at } => {

@@ -1,7 +1,8 @@
 //! Attach: a job's output from an offset, and its input.
 //!
-//! A reader that is slower than the job holds nothing up and queues nothing: what
-//! it has not read when the ring needs the place is gone, and it is told so.
+//! A reader that is slower than a process holds nothing up and queues nothing: what
+//! it has not read when the ring needs the place is gone, and it is told so. A
+//! terminal waits for its quickest reader, see [`crate::pace`].
 
 use std::rc::Rc;
 use std::time::Duration;
@@ -47,9 +48,10 @@ pub(crate) async fn serve(
 
 async fn send_output(
     writer: &mut WriteHalf<'_>,
-    job: &RunningJob,
+    job: &Rc<RunningJob>,
     mut next: u64,
 ) -> Result<(), FrameError> {
+    let reading = job.read_from(next);
     let mut changes = job.changes();
     let mut frames = Vec::new();
     loop {
@@ -58,6 +60,7 @@ async fn send_output(
         if next < kept_from {
             write_message(writer, &AttachEvent::Gap { from: next, to: kept_from }).await?;
             next = kept_from;
+            reading.take(next);
             continue;
         }
         // The end comes after the last byte, so it is looked at first.
@@ -65,6 +68,7 @@ async fn send_output(
         next = job.ring().borrow().frames(next, &mut frames, WRITE_BYTES);
         if !frames.is_empty() {
             writer.write_all(&frames).await?;
+            reading.take(next);
             if (FLOOD_BYTES..WRITE_BYTES).contains(&frames.len()) {
                 sleep(FLOOD_PAUSE).await;
             }

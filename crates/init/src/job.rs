@@ -10,10 +10,12 @@ use sandtree_wire::{DATA_BYTES_MAX, ExitStatus, Job, JobSpec, JobState, Size, St
 use tokio::net::unix::pipe;
 use tokio::sync::watch;
 use tokio::task::{AbortHandle, spawn_local};
+use tokio::time::timeout;
 
 use crate::clock::{now_us, running_for};
 use crate::command::{Command, Request, start_error};
 use crate::init::Init;
+use crate::pace::{PATIENCE, Pace};
 use crate::pipes::{self, Ours};
 use crate::pty::Pty;
 use crate::ring::Ring;
@@ -33,7 +35,9 @@ pub(crate) struct RunningJob {
     /// Gone once the job has ended and its last output is in the ring.
     io: RefCell<Option<Rc<JobIo>>>,
     ring: RefCell<Ring>,
-    /// Changes with everything that is new in the ring, and with the end.
+    pace: Pace,
+    /// Changes with everything that is new in the ring or was taken from it, and with
+    /// the end.
     changed: watch::Sender<()>,
     ended: Cell<Option<ExitStatus>>,
     forgotten: Cell<bool>,
@@ -71,6 +75,7 @@ impl RunningJob {
             tree,
             io: RefCell::new(Some(Rc::new(io))),
             ring: RefCell::new(ring),
+            pace: Pace::default(),
             changed: watch::Sender::new(()),
             ended: Cell::new(None),
             forgotten: Cell::new(false),
@@ -117,6 +122,12 @@ impl RunningJob {
     /// Its output.
     pub(crate) fn ring(&self) -> &RefCell<Ring> {
         &self.ring
+    }
+
+    /// Begins to read its output from here on.
+    pub(crate) fn read_from(self: &Rc<Self>, offset: u64) -> Reading {
+        self.pace.join(offset);
+        Reading(Rc::clone(self))
     }
 
     /// Tells of new output, and of the end.
@@ -211,6 +222,9 @@ impl RunningJob {
     /// Bytes that may be read now without losing any that are to be kept; waits
     /// for there to be some.
     async fn room(&self) -> usize {
+        if self.kind == Job::Terminal {
+            return self.room_of_terminal().await;
+        }
         if !self.block_when_full {
             return DATA_BYTES_MAX;
         }
@@ -222,6 +236,34 @@ impl RunningJob {
             }
             let _ = changes.changed().await;
         }
+    }
+
+    /// Waits as long as the output is too far ahead of who reads it.
+    async fn room_of_terminal(&self) -> usize {
+        while self.pace.is_ahead(self.ring.borrow().end(), self.ring.borrow().ahead_max()) {
+            if timeout(PATIENCE, self.changes().changed()).await.is_err() {
+                self.pace.give_up();
+            }
+        }
+        self.ring.borrow().piece_bytes_max()
+    }
+}
+
+/// Somebody who reads a job's output, until this is dropped.
+pub(crate) struct Reading(Rc<RunningJob>);
+
+impl Reading {
+    /// Everything before `offset` has been taken.
+    pub(crate) fn take(&self, offset: u64) {
+        self.0.pace.take(offset);
+        self.0.changed.send_replace(());
+    }
+}
+
+impl Drop for Reading {
+    fn drop(&mut self) {
+        self.0.pace.leave();
+        self.0.changed.send_replace(());
     }
 }
 

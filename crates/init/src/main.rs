@@ -10,7 +10,7 @@
 //!       3  block signals, open their descriptor    signals, stop
 //!       4  dial the server, again and again        home, control
 //!       5  serve: exec, attach, dial, watch, ...   stream, exec, attach, dial, watch, stats
-//! jobs                                             job, ring, memory, pty
+//! jobs                                             job, ring, pace, memory, pty
 //! processes         command → subreaper → tree, watched by reaper and processes
 //! ```
 //!
@@ -33,6 +33,7 @@ mod init;
 mod job;
 mod memory;
 mod oom;
+mod pace;
 mod pipes;
 mod processes;
 mod pty;

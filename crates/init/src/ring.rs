@@ -84,6 +84,12 @@ impl Ring {
         free.min(self.piece_bytes_max())
     }
 
+    /// How far its end may be ahead of a reader so that nothing is lost for it: with
+    /// one piece more and what pieces cost, all of it is still here.
+    pub(crate) fn ahead_max(&self) -> u64 {
+        self.capacity() as u64 / 4
+    }
+
     /// Appends bytes that were read at this time; the oldest make way.
     pub(crate) fn push(&mut self, stream: u8, at: u64, bytes: &[u8]) {
         for chunk in bytes.chunks(self.piece_bytes_max()) {
@@ -141,7 +147,8 @@ impl Ring {
         self.memory.get().len()
     }
 
-    fn piece_bytes_max(&self) -> usize {
+    /// Most bytes of one piece.
+    pub(crate) fn piece_bytes_max(&self) -> usize {
         DATA_BYTES_MAX.min(self.capacity() / 4)
     }
 

@@ -49,6 +49,57 @@ async fn a_terminal_loses_no_byte_of_much_output() {
 }
 
 #[tokio::test]
+async fn a_terminal_waits_for_a_reader_that_is_slow_and_loses_nothing_for_it() {
+    let mut sandbox = Sandbox::start().await;
+    let spec = JobSpec { ring_bytes: 32 * 1024, ..terminal("seq 1 100000") };
+    let state = sandbox.start_job(spec).await;
+    let mut attached = sandbox.attach(&state, 0).await;
+    let status = loop {
+        if let Some(status) = attached.step().await {
+            break status;
+        }
+        // Something else between any two reads.
+        assert_eq!(sandbox.ask(Request::Resize(Size { cols: 80, rows: 24 })).await, Reply::Done);
+    };
+    assert_eq!(status, ExitStatus::Code(0));
+    let written: String = (1..=100_000).map(|number| format!("{number}\r\n")).collect();
+    assert!(attached.text() == written && attached.gaps.is_empty(), "{:?}", attached.gaps);
+}
+
+#[tokio::test]
+async fn a_terminal_waits_for_nobody_who_does_not_read() {
+    let mut sandbox = Sandbox::start().await;
+    let bytes: usize = (1..=100_000).map(|number| format!("{number}\r\n").len()).sum();
+    for (epoch, readers) in [(1, 0), (2, 1)] {
+        let spec = JobSpec { epoch, ring_bytes: 32 * 1024, ..terminal("seq 1 100000") };
+        let state = sandbox.start_job(spec).await;
+        let mut stalled = Vec::new();
+        for _ in 0..readers {
+            stalled.push(sandbox.attach(&state, 0).await);
+        }
+        let ended = sandbox.job_ended().await;
+        assert_eq!((ended.epoch, ended.end), (epoch, bytes as u64));
+        for mut reader in stalled {
+            assert_eq!(reader.until_end().await, ExitStatus::Code(0));
+            assert!(!reader.gaps.is_empty(), "what was not read in time is told as lost");
+        }
+    }
+}
+
+#[tokio::test]
+async fn ctrl_c_ends_a_flood_that_waits_for_its_reader() {
+    let mut sandbox = Sandbox::start().await;
+    let script = "trap 'echo; echo INT; exit 3' INT; yes flood";
+    let state = sandbox.start_job(terminal(script)).await;
+    let mut attached = sandbox.attach(&state, 0).await;
+    attached.until("flood\r\n").await;
+    attached.type_in("\u{3}").await;
+    attached.until("INT\r\n").await;
+    assert_eq!(attached.until_end().await, ExitStatus::Code(3));
+    assert!(attached.gaps.is_empty(), "{:?}", attached.gaps);
+}
+
+#[tokio::test]
 async fn a_closed_terminal_hangs_up_and_ends_what_ignores_it() {
     let mut sandbox = Sandbox::start().await;
     let lifeline = Lifeline::new(&sandbox.home);
