@@ -76,7 +76,7 @@ impl Place {
     }
 }
 
-const STREAM: Stream = Stream::Dial { port: 1 };
+const STREAM: Stream = Stream::Dial { port: 1, hand_over: false };
 
 #[tokio::test(start_paused = true)]
 async fn the_door_is_shut_on_a_linked_sandbox_that_nobody_works_in() {
