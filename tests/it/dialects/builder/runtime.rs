@@ -61,6 +61,22 @@ async fn a_runtime_goes_round_its_life() {
 }
 
 #[tokio::test]
+async fn a_runtime_that_somebody_froze_does_not_run_until_it_is_started() {
+    let server = general().start().await;
+    let client = server.client();
+    let project = Project::started(&client, "demo").await;
+    let _ = client.post_empty("/v1/projects/demo/pause").await.expect(200);
+    let status = project.get("runtime/status").await.expect(200).json();
+    assert_eq!(status["status"], "stopped");
+    let body = json!({ "command": "python", "args": ["-V"] });
+    let refused = project.post("runtime/exec", &body).await.expect(400);
+    assert_eq!(detail(&refused), "Runtime is not running");
+    let started = project.post("runtime/start", &json!({})).await.expect(200).json();
+    assert_eq!(started["status"], "running");
+    let _ = project.post("runtime/exec", &body).await.expect(200);
+}
+
+#[tokio::test]
 async fn an_unknown_project_is_told_in_this_systems_words() {
     let server = general().start().await;
     let client = server.client();
