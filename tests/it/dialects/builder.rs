@@ -2,7 +2,8 @@
 //!
 //! | part of `builder.md` | tests |
 //! | --- | --- |
-//! | 4.1, runtime, `/admin`, `/health`, `/ready`, `/projects`, keys, rates | `runtime` |
+//! | 4.1, runtime, `/admin`, `/health`, `/ready`, `/projects` | `runtime` |
+//! | 4.1, keys, rates, `X-Request-ID` | `access` |
 //! | 4.1, `exec`, `run`, `stop-process`; 4.2, process manager | `commands` |
 //! | 4.1, the two WebSockets; 4.2, terminal | `sockets` |
 //! | 4.1, files and folders, with the planned routes of the roadmap | `files` |
@@ -11,6 +12,8 @@
 //! | 4.2, reconciliation, and faults of the engine | `faults` |
 //! | 4.2, policy | `policy` |
 
+#[path = "builder/access.rs"]
+mod access;
 #[path = "builder/commands.rs"]
 mod commands;
 #[path = "builder/container.rs"]

@@ -23,6 +23,7 @@ async fn files_and_folders_are_made_read_moved_and_removed() {
         (Method::POST,   "folders/create?folder_path=deep/er", json!({}), "CREATED_FOLDER: deep/er"),
         (Method::POST,   "files/rename", json!({ "old_path": "new.txt", "new_path": "moved/new.txt" }), "RENAMED: new.txt -> moved/new.txt"),
         (Method::POST,   "files/rename", json!({ "from": "lib", "to": "lib2" }), "RENAMED: lib -> lib2"),
+        (Method::PUT,    "files/write?file_path=q.txt", json!({ "path": "body.txt", "content": "q" }), "WROTE: q.txt"),
         (Method::PUT,    "files/write?file_path=./dot/./c.txt", content.clone(), "WROTE: ./dot/./c.txt"),
         (Method::DELETE, "files/delete?file_path=b.txt", json!({}), "DELETED_FILE: b.txt"),
         (Method::DELETE, "folders/delete?folder_path=deep", json!({}), "DELETED_FOLDER: deep"),
@@ -33,7 +34,7 @@ async fn files_and_folders_are_made_read_moved_and_removed() {
         assert_eq!(said, json!({ "result": result }), "{method} {path}");
     }
     let listed = project.get("files").await.expect(200).json();
-    let files = ["a.txt", "dot/c.txt", "empty.txt", "moved/new.txt", "src/app.py"];
+    let files = ["a.txt", "dot/c.txt", "empty.txt", "moved/new.txt", "q.txt", "src/app.py"];
     assert_eq!(listed, json!({ "project_name": "demo", "files": files }));
     for (path, content) in [
         ("src/app.py", "print(1)\n"),

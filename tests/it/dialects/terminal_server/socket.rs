@@ -21,6 +21,9 @@ async fn connect_execute_disconnect() {
     let mut socket = connect(&client, &name).await;
     socket.send(stdin("echo he''llo\n")).await;
     socket.wait_for("hello", stdout).await;
+    // A terminal has one stream, so nothing comes as `stderr`.
+    socket.send(stdin("echo oo''ps >&2\n")).await;
+    socket.wait_for("oops", stdout).await;
     socket.send(Message::text(r#"{"type":"resize","data":{"rows":40,"cols":100}}"#)).await;
     socket.send(stdin("stty size\n")).await;
     socket.wait_for("40 100", stdout).await;
