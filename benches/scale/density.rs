@@ -21,6 +21,8 @@ const LIVE_MAX: u64 = 10_000;
 /// Files that are open beside the link of each: the database, sockets that listen for a
 /// moment, and those of the runtimes.
 const FILES_ELSE: u64 = 4_000;
+/// Projects at rest that are woken before they may leave memory again.
+const AWAKE_MAX: u64 = 2_000;
 /// Most bytes of the heap for each.
 const LIVE_BYTES_MAX: usize = 40 * 1024;
 const PASSIVATED_BYTES_MAX: usize = 1024;
@@ -86,7 +88,12 @@ async fn idle(page: &mut Page, live: u64, without: (usize, u64)) -> anyhow::Resu
     ));
     let each = open_files()?.saturating_sub(without.1) as f64 / live as f64;
     let is_met = each <= LIVE_FILES_MAX;
-    page.add(Row::new("open files of a live idle project", "<= 1", format!("{each:.3}"), is_met));
+    page.add(Row::new(
+        "open files of a live idle project",
+        "<= 1.01",
+        format!("{each:.3}"),
+        is_met,
+    ));
     Ok(())
 }
 
@@ -171,15 +178,22 @@ async fn passivated(page: &mut Page, running: &Running, live: u64) -> anyhow::Re
     Ok(())
 }
 
-/// Wakes projects that are at rest, and waits until they have left memory.
+/// Wakes projects that are at rest, and waits until they have left memory; some at a time,
+/// because files that are asked for are kept open until then.
 async fn touch_all(running: &Running, live: u64) -> anyhow::Result<()> {
-    let touched = stream::iter(live..2 * live).map(|number| async move {
-        let key = key(number)?;
-        let opened = running.call(move |tree| async move { tree.files(&key).await.map(drop) });
-        anyhow::Ok(opened.await??)
-    });
-    touched.buffer_unordered(AT_ONCE).try_collect::<()>().await?;
-    wait_until(|| running.tree.live_projects() == 0).await
+    let mut first = live;
+    while first < 2 * live {
+        let some = first..(2 * live).min(first + AWAKE_MAX);
+        first = some.end;
+        let touched = stream::iter(some).map(|number| async move {
+            let key = key(number)?;
+            let opened = running.call(move |tree| async move { tree.files(&key).await.map(drop) });
+            anyhow::Ok(opened.await??)
+        });
+        touched.buffer_unordered(AT_ONCE).try_collect::<()>().await?;
+        wait_until(|| running.tree.live_projects() == 0).await?;
+    }
+    Ok(())
 }
 
 async fn create_all(running: &Running, live: u64) -> anyhow::Result<()> {
