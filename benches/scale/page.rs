@@ -61,9 +61,9 @@ impl Page {
         let cores = std::thread::available_parallelism()?;
         let page = format!(
             "# The tree at scale\n\n\
-             Written by `cargo bench --bench scale`: one process with a real SQLite file and a fake engine, \
-             whose containers are data and whose inits are tasks of the same process. Heap is what the tree \
-             has allocated beside the fakes; sockets in the kernel come on top.\n\n\
+             Written by `cargo bench --bench scale`: one process with a real SQLite file. The engine is a table of \
+             containers, and their inits are tasks of a second process, so what is measured here is the tree alone: \
+             heap is what it has allocated, files are what it has open. Sockets in the kernel come on top.\n\n\
              Machine: {cores} cores, shared; kernel {}.\n\n{}\n\
              ![What one operation costs](scale.svg)\n",
             kernel.trim(),

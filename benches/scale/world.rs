@@ -1,4 +1,4 @@
-//! A tree over a real SQLite file and a fake engine, and what outlives it.
+//! A tree over a real SQLite file and an engine that is a table, and what outlives it.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -14,9 +14,10 @@ use sandtree_model::project::{NewProject, Settings};
 use sandtree_model::{
     Limits, Move, Network, Phase, Principal, Profile, ProjectKey, ProjectUid, Target,
 };
-use sandtree_testkit::{FakeEngine, FaultPlan};
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
+
+use crate::engine::TableEngine;
 
 /// Writes in one transaction while rows are laid in.
 const BATCH: u64 = 1000;
@@ -26,7 +27,7 @@ pub(crate) const AT_ONCE: usize = 64;
 /// What outlives every tree.
 pub(crate) struct World {
     pub(crate) dir: TempDir,
-    pub(crate) engine: FakeEngine,
+    pub(crate) engine: TableEngine,
     pub(crate) settings: TreeSettings,
 }
 
@@ -51,7 +52,7 @@ impl World {
             boot_timeout: Duration::from_secs(60),
             ..TreeSettings::with_defaults(instance, dir.path().to_owned(), init, profiles)
         };
-        Ok(Self { dir, engine: FakeEngine::new(FaultPlan::none()), settings })
+        Ok(Self { dir, engine: TableEngine::new()?, settings })
     }
 
     /// Opens the store and spawns a tree.

@@ -75,6 +75,15 @@ impl World {
     }
 }
 
+impl Drop for World {
+    fn drop(&mut self) {
+        let removed = std::fs::remove_dir_all(self.dir.path());
+        if !std::thread::panicking() {
+            removed.expect("a directory that nobody uses any more");
+        }
+    }
+}
+
 /// One tree, until it crashes or is shut down.
 pub(crate) struct Running {
     pub(crate) tree: Tree,
@@ -84,7 +93,10 @@ pub(crate) struct Running {
 impl Drop for Running {
     fn drop(&mut self) {
         if let Some(runtime) = self.runtime.take() {
-            runtime.shutdown_background();
+            // Its last task is over before the world's directory is removed: it would make
+            // parts of it again. On another thread, for a runtime must not block in its own.
+            let ending = std::thread::spawn(move || runtime.shutdown_timeout(LONG));
+            let _ = ending.join();
         }
     }
 }

@@ -13,10 +13,11 @@ mod jobs;
 
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use sandtree_wire::{
-    Configuration, ExitStatus, FrameError, Hello, Job, JobState, Notice, OLDEST_VERSION, Role,
-    SOCKET_NAME, Size, TOKEN_NAME, VERSION, write_message,
+    Configuration, ExitStatus, FrameError, Hello, Job, JobState, Notice, OLDEST_VERSION,
+    REDIAL_MS_MAX, Role, SOCKET_NAME, Size, TOKEN_NAME, VERSION, write_message,
 };
 use tokio::net::UnixStream;
 use tokio::runtime::Handle;
@@ -25,6 +26,11 @@ use tokio::task::AbortHandle;
 
 use crate::wait::{LONG, within};
 use jobs::Jobs;
+
+/// Time between two attempts to dial, where tests should not wait for it.
+const REDIAL: Duration = Duration::from_millis(20);
+/// Time between the first attempts of an init that has all the time in the world.
+const PATIENT_REDIAL: Duration = Duration::from_millis(5);
 
 /// How an init misbehaves.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -59,6 +65,8 @@ pub struct FakeInit {
 struct Shared {
     home: PathBuf,
     trouble: Option<InitTrouble>,
+    /// Shortest and longest time between two attempts to dial.
+    redial: (Duration, Duration),
     state: Mutex<InitState>,
     /// Rises with every change that somebody may wait for.
     changed: watch::Sender<u64>,
@@ -82,9 +90,27 @@ struct InitState {
 
 impl FakeInit {
     pub(crate) fn spawn(runtime: &Handle, home: PathBuf, trouble: Option<InitTrouble>) -> Self {
+        Self::with(runtime, home, trouble, (REDIAL, REDIAL))
+    }
+
+    /// An init without an engine, which dials as patiently as a real one. Has to be
+    /// called inside a runtime, which runs it.
+    #[must_use]
+    pub fn alone(home: PathBuf) -> Self {
+        let redial = (PATIENT_REDIAL, Duration::from_millis(REDIAL_MS_MAX));
+        Self::with(&Handle::current(), home, None, redial)
+    }
+
+    fn with(
+        runtime: &Handle,
+        home: PathBuf,
+        trouble: Option<InitTrouble>,
+        redial: (Duration, Duration),
+    ) -> Self {
         let shared = Arc::new(Shared {
             home,
             trouble,
+            redial,
             state: Mutex::default(),
             changed: watch::Sender::new(0),
             frozen: watch::Sender::new(false),
@@ -102,7 +128,8 @@ impl FakeInit {
         Self { shared: self.shared, task }
     }
 
-    pub(crate) fn kill(&self) {
+    /// Ends it, and all its connections.
+    pub fn kill(&self) {
         self.task.abort();
     }
 

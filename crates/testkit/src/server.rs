@@ -7,7 +7,7 @@ use std::process::{ExitStatus, Stdio};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process, waitid};
 use tempfile::TempDir;
 use tokio::io::{AsyncBufReadExt as _, AsyncRead, BufReader};
 use tokio::process::{Child, Command};
@@ -208,11 +208,14 @@ impl Drop for TestServer {
             eprintln!("--- the server's log ---\n{}---", self.log());
         }
         if let Some(running) = &mut self.running {
-            // It may have ended by itself.
-            let _ = running.child.start_kill();
+            running.end();
         }
         if let Some(instance) = self.instance() {
             docker::remove_all_of(&instance);
+        }
+        let removed = std::fs::remove_dir_all(self.dir.path());
+        if !std::thread::panicking() {
+            removed.expect("a data directory that nobody uses any more");
         }
     }
 }
@@ -225,6 +228,13 @@ struct Running {
 }
 
 impl Running {
+    /// Kills it, and waits until it can write nothing more.
+    fn end(&mut self) {
+        // It may have ended by itself, and who looks after it may have seen that.
+        let _ = self.child.start_kill();
+        let _ = waitid(WaitId::Pid(self.pid), WaitIdOptions::EXITED | WaitIdOptions::NOWAIT);
+    }
+
     /// Starts the server and waits for its address; what it said instead.
     async fn start(setup: &ServerSetup, dir: &Path, listen: SocketAddr) -> Result<Self, String> {
         let mut command = Command::new(&setup.binary);

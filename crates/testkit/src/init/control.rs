@@ -1,7 +1,6 @@
 //! The control connection: dialled again and again, as a real init does.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use sandtree_wire::{
     Change, DialEvent, ExitStatus, FrameError, FromInit, Numbered, Reply, Request, Role,
@@ -16,8 +15,6 @@ use tokio::task::JoinSet;
 
 use super::{InitTrouble, Shared, exec};
 
-/// Time between two attempts to dial; a real init takes up to 250 ms.
-const REDIAL: Duration = Duration::from_millis(20);
 /// A port of the sandbox where nothing listens; all others echo.
 const CLOSED_PORT: u16 = 1;
 
@@ -26,7 +23,10 @@ pub(super) async fn live(shared: Arc<Shared>) {
     let Some(token) = token.filter(|_| shared.trouble != Some(InitTrouble::NeverDials)) else {
         return std::future::pending().await;
     };
+    let (shortest, longest) = shared.redial;
+    let mut pause = shortest;
     loop {
+        let handshakes = shared.lock().handshakes;
         match shared.trouble {
             Some(InitTrouble::Garbage) => drop(babble(&shared, &[0xff; 4096]).await),
             Some(InitTrouble::HugeHello) => {
@@ -34,8 +34,12 @@ pub(super) async fn live(shared: Arc<Shared>) {
             }
             _ => drop(talk(&shared, &token).await),
         }
+        if shared.lock().handshakes > handshakes {
+            pause = shortest;
+        }
         // How a real init waits between two attempts.
-        tokio::time::sleep(REDIAL).await;
+        tokio::time::sleep(pause).await;
+        pause = (pause * 2).min(longest);
     }
 }
 

@@ -172,21 +172,28 @@ async fn import(raw: &bollard::Docker, tag: &str) {
     raw.create_image(Some(options), Some(archive), None).try_collect::<Vec<_>>().await.unwrap();
 }
 
-/// The probe, compiled once for all tests.
+/// The probe, compiled once for all tests, which are processes of their own: it stays
+/// where the build's files are.
 pub(super) fn probe() -> &'static Path {
-    static PROBE: OnceLock<(TempDir, PathBuf)> = OnceLock::new();
-    let (_, path) = PROBE.get_or_init(|| {
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("probe");
-        let source = concat!(env!("CARGO_MANIFEST_DIR"), "/src/engine/docker/tests/probe.rs");
+    static PROBE: OnceLock<PathBuf> = OnceLock::new();
+    PROBE.get_or_init(|| {
+        let source =
+            Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/src/engine/docker/tests/probe.rs"));
+        let path = Path::new(env!("OUT_DIR")).join("probe");
+        let changed_at = |path: &Path| fs::metadata(path).and_then(|it| it.modified()).ok();
+        if changed_at(&path) > changed_at(source) {
+            return path;
+        }
+        let fresh = tempfile::Builder::new().tempfile_in(env!("OUT_DIR")).unwrap();
         let rustc = std::env::var("RUSTC").unwrap_or_else(|_| "rustc".to_owned());
         let done = Command::new(rustc)
             .args(["--edition=2024", "-Cpanic=abort", "-Ctarget-feature=+crt-static"])
             .arg("-o")
-            .args([path.as_path(), Path::new(source)])
+            .args([fresh.path(), source])
             .status();
         assert!(done.unwrap().success(), "the probe compiles");
-        (dir, path)
-    });
-    path
+        // Another test may have been faster; they are the same.
+        fs::rename(fresh.into_temp_path(), &path).unwrap();
+        path
+    })
 }
