@@ -1,7 +1,6 @@
 //! What live and passivated projects cost, and how long a server takes to find ten
 //! thousand of them that were running.
 
-use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail, ensure};
@@ -127,8 +126,7 @@ async fn asked(page: &mut Page, running: &Running, live: u64) -> anyhow::Result<
 async fn exec(tree: &Tree, key: &ProjectKey) -> anyhow::Result<Duration> {
     let began = Instant::now();
     let argv = vec!["true".to_owned()];
-    let (cwd, env) = (None, BTreeMap::new());
-    let spec = ExecSpec { argv, cwd, env, stdin: false, timeout_ms: None };
+    let spec = ExecSpec { argv, ..ExecSpec::default() };
     let mut exec = tree.sandbox(key).await?.exec(spec).await?;
     loop {
         match exec.next().await? {

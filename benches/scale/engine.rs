@@ -72,6 +72,10 @@ impl Engine for TableEngine {
         Ok(())
     }
 
+    async fn image_user(&self, _image: &str) -> Result<(u32, u32), EngineError> {
+        Err(unable())
+    }
+
     async fn create(&self, spec: &SandboxSpec) -> Result<Box<str>, EngineError> {
         let id: Box<str> = spec.sandbox.as_str().into();
         let (sandbox, home) = (spec.sandbox.clone(), spec.home.clone());
