@@ -24,6 +24,7 @@ pub mod errors;
 pub mod events;
 pub mod exec;
 pub mod files;
+mod forwarded;
 pub mod front;
 pub mod health;
 pub mod idle;

@@ -9,6 +9,7 @@ use warp::http::header::{
 use warp::http::{HeaderMap, HeaderValue};
 
 use crate::edge::auth::API_KEY;
+use crate::edge::forwarded;
 use crate::edge::websocket::has_token;
 
 /// Where a preview is in the client's address.
@@ -25,7 +26,6 @@ const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection")
 const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 const FORWARDED_PREFIX: HeaderName = HeaderName::from_static("x-forwarded-prefix");
-const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 
 /// Headers that concern one connection only (RFC 9110, section 7.6.1).
 const HOP_BY_HOP: [HeaderName; 9] = [
@@ -86,9 +86,8 @@ pub(super) fn into_sandbox(
         headers.insert(FORWARDED_HOST, host);
     }
     // Whoever ends TLS before us says so; the word reaches nobody but the tenant's server.
-    let proto = headers.get(FORWARDED_PROTO).map(HeaderValue::as_bytes);
-    let proto = if proto == Some(b"https") { "https" } else { "http" };
-    headers.insert(FORWARDED_PROTO, HeaderValue::from_static(proto));
+    let proto = if forwarded::is_https(headers) { "https" } else { "http" };
+    headers.insert(forwarded::PROTO, HeaderValue::from_static(proto));
     headers.remove(FORWARDED_PREFIX);
     if let Mount::Path(prefix) = mount {
         set(headers, FORWARDED_PREFIX, prefix);

@@ -16,6 +16,7 @@ use warp::http::header::HOST;
 use super::project::{self, ACTIVE_PORT, PORTS};
 use crate::edge::context::Call;
 use crate::edge::errors::{Problem, kinds};
+use crate::edge::forwarded;
 use crate::edge::reply::{self, Answered};
 
 /// Where a preview leads when no server has said where it listens.
@@ -123,12 +124,8 @@ fn origin(call: &Call) -> String {
         return configured.trim_end_matches('/').to_owned();
     }
     let host = call.headers.get(HOST).and_then(|value| value.to_str().ok());
-    host.map_or(String::new(), |host| format!("{}://{host}", scheme(call)))
-}
-
-fn scheme(call: &Call) -> &'static str {
-    let forwarded = call.headers.get("x-forwarded-proto").map(warp::http::HeaderValue::as_bytes);
-    if forwarded == Some(b"https") { "https" } else { "http" }
+    let scheme = if forwarded::is_https(&call.headers) { "https" } else { "http" };
+    host.map_or(String::new(), |host| format!("{scheme}://{host}"))
 }
 
 fn host_port(call: &Call) -> u16 {

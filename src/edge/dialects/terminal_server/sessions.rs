@@ -18,6 +18,7 @@ use super::super::{DIALECT, USER, random_hex};
 use super::NAME;
 use crate::edge::context::{Call, Context};
 use crate::edge::errors::{Problem, kinds};
+use crate::edge::forwarded;
 use crate::edge::reply::{self, Answered};
 use crate::edge::time::rfc3339;
 
@@ -167,8 +168,7 @@ fn document(call: &Call, session: &str, view: &View) -> Value {
 /// Where the client that asks reaches the socket.
 fn websocket_url(call: &Call, session: &str) -> Result<String, Problem> {
     let host = call.header(&HOST)?.unwrap_or("localhost");
-    let forwarded = call.headers.get("x-forwarded-proto").and_then(|value| value.to_str().ok());
-    let scheme = if forwarded == Some("https") { "wss" } else { "ws" };
+    let scheme = if forwarded::is_https(&call.headers) { "wss" } else { "ws" };
     Ok(format!("{scheme}://{host}/ws/terminal/{session}"))
 }
 
