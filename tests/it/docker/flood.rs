@@ -7,7 +7,8 @@ use tokio_tungstenite::tungstenite::Message;
 
 use crate::support::{Project, server};
 
-/// A file that a command of the shell makes.
+/// Files that a command of the shell makes before and after its flood.
+const BEGUN: &str = "/v1/projects/p/files/begun";
 const OVER: &str = "/v1/projects/p/files/over";
 /// Lines of a flood that no buffer takes: 8 MB.
 const LINES: u64 = 1_000_000;
@@ -16,7 +17,7 @@ async fn is_there(client: &Client, path: &str) -> bool {
     client.get(path).await.status == 200
 }
 
-/// What a terminal shows of `seq 1 lines`.
+/// What a terminal shows of `seq 1 lines`. It goes through `cat`, which writes in large pieces.
 fn counted(lines: u64) -> String {
     (1..=lines).map(|line| format!("{line}\r\n")).collect()
 }
@@ -27,7 +28,7 @@ async fn a_viewer_that_keeps_up_gets_every_byte() {
     let client = server.client();
     Project::small(&client, "p").await;
     let mut viewer = client.terminal("p", "cols=80&rows=24").await;
-    viewer.type_text("seq 1 300000; echo o''ver\r").await;
+    viewer.type_text("seq 1 300000 | cat; echo o''ver\r").await;
     let is_over = |seen: &[u8]| {
         let end = &seen[seen.len().saturating_sub(100)..];
         end.windows(6).any(|end| end == b"over\r\n")
@@ -45,7 +46,7 @@ async fn a_viewer_that_stands_still_takes_nothing_from_the_others() {
     Project::small(&client, "p").await;
     let open = async || client.websocket("/v1/projects/p/terminal").await.expect("a terminal");
     let (mut reader, mut stalled) = (open().await, open().await);
-    let typed = format!("seq 1 {LINES}; echo o''ver\r");
+    let typed = format!("seq 1 {LINES} | cat; echo o''ver\r");
     reader.send(Message::binary(typed)).await.expect("a terminal that takes keys");
     let (mut bytes, mut end) = (0, Vec::new());
     within(LONG, "the end of the flood", async {
@@ -83,11 +84,14 @@ async fn a_shell_waits_for_no_viewer_that_left_or_stands_still() {
     Project::small(&client, "p").await;
     for stays in [false, true] {
         let mut viewer = client.websocket("/v1/projects/p/terminal").await.expect("a terminal");
-        let typed = format!("seq 1 {LINES}; touch over\r");
+        let typed = format!("touch begun; seq 1 {LINES} | cat; touch over\r");
         viewer.send(Message::binary(typed)).await.expect("a terminal that takes keys");
+        until("the flood", async || is_there(&client, BEGUN).await).await;
         let stayed = stays.then_some(viewer);
         until("the end of the flood", async || is_there(&client, OVER).await).await;
-        let _ = client.delete(OVER).await.expect(204);
+        for file in [BEGUN, OVER] {
+            let _ = client.delete(file).await.expect(204);
+        }
         drop(stayed);
     }
 }
@@ -100,8 +104,7 @@ async fn ctrl_c_ends_a_flood_that_nobody_reads() {
     let mut viewer = client.websocket("/v1/projects/p/terminal").await.expect("a terminal");
     let typed = "sh -c 'trap \"touch over; exit\" INT; touch begun; yes'\r";
     viewer.send(Message::binary(typed)).await.expect("a terminal that takes keys");
-    let begun = "/v1/projects/p/files/begun";
-    until("the flood", async || is_there(&client, begun).await).await;
+    until("the flood", async || is_there(&client, BEGUN).await).await;
     viewer.send(Message::binary(&b"\x03"[..])).await.expect("a terminal that takes keys");
     until("the end of the flood", async || is_there(&client, OVER).await).await;
 }
