@@ -253,8 +253,10 @@ async fn a_panic_of_the_adapter_does_not_end_the_watch_of_the_engine() {
     let plan = FaultPlan::none().at(Op::Events, 1, When::Before, Trouble::Panic);
     let world = World::with(plan);
     let tree = world.spawn().await;
-    let view = tree.running("demo").await;
+    // Before there is a project: the taking of stock that follows would talk to its init,
+    // and fail it if that is frozen in the middle.
     world.engine.reached(Op::Events, 2).await;
+    let view = tree.running("demo").await;
     world.engine.behind(&view.project.sandbox, Mischief::IsPaused);
     tree.wait_for("demo", Phase::Paused).await;
 }
