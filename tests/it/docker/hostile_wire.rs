@@ -105,6 +105,36 @@ def say(data):
     return heard
 ";
 
+/// Code in a sandbox can send sockets of its own to the server's. Whoever closes the last
+/// reference of one that lingers waits for it, and here that would be the server.
+#[tokio::test]
+async fn sockets_that_linger_hold_up_nobody() {
+    let mut field = Field::new().await;
+    let script = format!(
+        "{WIRE}
+deaf = socket.create_server(('127.0.0.1', 0))
+dialled = []
+for n in range(32):
+    one = socket.create_connection(deaf.getsockname())
+    one.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack('ii', 1, 3600))
+    one.setblocking(False)
+    try:
+        while True: one.send(bytes(1 << 16))
+    except BlockingIOError: pass
+    it = dial()
+    socket.send_fds(it, [b'x'], [one.fileno()])
+    one.close()
+    dialled.append(it)
+print('sent', one.family.name)
+# Somebody has to stay deaf meanwhile.
+if not os.fork(): time.sleep(3600)
+"
+    );
+    assert_eq!(field.python(&script).await, "sent AF_INET\n");
+    field.assert_both_work().await;
+    assert!(field.server.is_alive());
+}
+
 #[tokio::test]
 async fn false_hellos_and_garbage_are_heard_by_nobody() {
     let mut field = Field::new().await;

@@ -183,6 +183,8 @@ async fn the_profile_of_system_calls_holds_inside() {
         "socket_netlink_netfilter",
         "prlimit_pid",
         "personality_no_randomize",
+        "setsockopt_linger_with_high_bits",
+        "setsockopt_linger_of_a_high_level",
     ];
     for name in refused {
         assert_eq!(report.get(&format!("call {name}")), "1", "{name} is EPERM");
@@ -195,9 +197,23 @@ async fn the_profile_of_system_calls_holds_inside() {
         "socket_netlink_route",
         "prlimit_self",
         "personality_ask",
+        "setsockopt_linger",
     ];
     for name in allowed {
         assert_eq!(report.get(&format!("call {name}")), "0", "{name}");
+    }
+    let of_sockets = [
+        "setsockopt_reuseaddr",
+        "setsockopt_reuseport",
+        "setsockopt_passcred",
+        "setsockopt_busy_poll",
+        "setsockopt_timestamp_new",
+        "setsockopt_timeout_new",
+        "setsockopt_nodelay",
+        "setsockopt_only_six",
+    ];
+    for name in of_sockets {
+        assert_eq!(report.get(&format!("call {name}")), "9", "{name} reaches the kernel");
     }
 }
 
