@@ -47,6 +47,8 @@ async fn pooled_sandboxes_are_claimed_refilled_and_taken_over_after_a_kill() {
     let other = Project::existing(&client, "b").sh("echo $NAME; id -u").await;
     assert_eq!(other.lines().next(), Some("b"));
     assert_ne!(other.lines().nth(1), ran.lines().nth(1), "each has a uid of its own");
+    // The pool makes another one meanwhile, which the engine may list and not show yet.
+    until_ready(&client, 2).await;
     // The environment never was where the engine shows it.
     for container in server.containers() {
         let shown = run("docker", &["inspect", &container.id]);
