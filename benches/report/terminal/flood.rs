@@ -22,7 +22,7 @@ use crate::samples::{mb, median, rate};
 use crate::server::Project;
 
 /// Size of the file.
-const FILE_BYTES: usize = 200_000_000;
+pub(super) const FILE_BYTES: usize = 200_000_000;
 /// Length of its lines.
 const LINE_BYTES: usize = 80;
 /// How often each terminal shows it.

@@ -18,8 +18,6 @@ use crate::server::Project;
 
 /// Viewers, the one that stands still included.
 const VIEWERS: usize = 50;
-/// Size of the file.
-const FILE_BYTES: usize = 20_000_000;
 /// How often each crowd sees it.
 const ROUNDS: usize = 3;
 /// Least share of the rate that the others keep.
@@ -27,7 +25,7 @@ const KEPT_MIN: f64 = 0.9;
 
 pub(super) async fn measure(bench: &mut Bench, project: &Project) -> anyhow::Result<()> {
     let scratch = bench.server.scratch()?;
-    let file = flood::make_file(&scratch, FILE_BYTES)?;
+    let file = flood::make_file(&scratch, flood::FILE_BYTES)?;
     flood::give(bench, project, &file, "viewers").await?;
     let (mut alone, mut all, mut others) = (Vec::new(), Vec::new(), Vec::new());
     for _ in 0..ROUNDS {
