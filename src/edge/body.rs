@@ -174,6 +174,19 @@ pub fn parse_json<T: DeserializeOwned>(text: &[u8]) -> Result<T, Problem> {
     Ok(value)
 }
 
+/// As [`parse_json`], from a value: for one that is read as more than one thing.
+///
+/// # Errors
+///
+/// `invalid-field` with the field's path.
+pub fn parse_value<T: DeserializeOwned>(value: &serde_json::Value) -> Result<T, Problem> {
+    let Object(value) = serde_path_to_error::deserialize(value).map_err(|error| {
+        let path = error.path().to_string();
+        wrong_field(&path, &error.into_inner().to_string())
+    })?;
+    Ok(value)
+}
+
 /// Turns serde's words about one field into a problem that names it: `path` leads to
 /// where serde was, and for a missing or unknown field that is its parent.
 pub(crate) fn wrong_field(path: &str, message: &str) -> Problem {

@@ -190,6 +190,13 @@ impl Problem {
         &self.0.detail
     }
 
+    /// The same without the name of the field before it, for who calls it otherwise.
+    #[must_use]
+    pub fn reason(&self) -> &str {
+        let named = |field| self.detail().strip_prefix(field)?.strip_prefix(": ");
+        self.at_field().and_then(named).unwrap_or(self.detail())
+    }
+
     /// The document, for places that are not responses, such as a last SSE event
     /// or a WebSocket's close.
     #[must_use]

@@ -32,8 +32,6 @@ impl Acts for Act {
             Self::Life => life(worker).await,
         }
     }
-
-    async fn leave(_: &mut Worker) {}
 }
 
 fn path(project: &str, below: &str) -> String {

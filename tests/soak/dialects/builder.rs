@@ -33,8 +33,6 @@ impl Acts for Act {
             Self::Life => life(worker).await,
         }
     }
-
-    async fn leave(_: &mut Worker) {}
 }
 
 async fn post(worker: &Worker, project: &str, below: &str, body: &Value) -> Value {

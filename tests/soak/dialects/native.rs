@@ -38,8 +38,6 @@ impl Acts for Act {
             Self::Life => life(worker).await,
         }
     }
-
-    async fn leave(_: &mut Worker) {}
 }
 
 async fn exec(worker: &mut Worker, project: &str) {

@@ -151,9 +151,9 @@ fn check(call: &Call, request: Request) -> Result<Checked, Problem> {
 
 /// What the core calls `argv` has another name here.
 fn of_its_fields(problem: Problem) -> Problem {
-    match problem.detail().strip_prefix("argv") {
-        Some(rest) => Problem::new(problem.kind(), format!("args{rest}")).at("args"),
-        None => problem,
+    match problem.at_field() {
+        Some("argv") => Problem::field("args", problem.reason()),
+        _ => problem,
     }
 }
 
@@ -179,9 +179,9 @@ fn or_not_running(call: &Call, problem: Problem) -> Problem {
 
 /// A program that the image does not have is nothing that is wrong with the body.
 fn or_not_started(problem: Problem) -> Problem {
-    match problem.detail().strip_prefix("command: ") {
-        Some(why) => Problem::new(kinds::BAD_REQUEST, why),
-        None => problem,
+    match problem.at_field() {
+        Some("command") => Problem::new(kinds::BAD_REQUEST, problem.reason()),
+        _ => problem,
     }
 }
 

@@ -101,9 +101,7 @@ pub(super) fn invalid_field(problem: &Problem) -> Option<(&'static str, String)>
     if problem.kind() != kinds::INVALID_FIELD {
         return None;
     }
-    let field = problem.at_field().unwrap_or_default();
-    let words = problem.detail().strip_prefix(field).unwrap_or(problem.detail());
-    Some((name_of(field)?, words.trim_start_matches([':', ' ']).to_owned()))
+    Some((name_of(problem.at_field()?)?, problem.reason().to_owned()))
 }
 
 /// What a field of the core is called here, if it comes from a body.

@@ -1,7 +1,6 @@
 //! `POST /run/code/` (contract 1.3): a program of every language, its failure, and what it
 //! depends on. Languages whose images take long to build are run by a soak.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use base64::Engine as _;
@@ -20,6 +19,8 @@ const RUN_ID: &str = "f47ac10b-58cc-4372-a567-0e02b2c3d479";
 /// A language: a program that says hello, and one that says something and fails with 3.
 struct Language {
     name: &'static str,
+    /// What its source is written into.
+    file: &'static str,
     hello: &'static str,
     fails: &'static str,
     /// Its image is built with the others; else only for a soak.
@@ -28,34 +29,24 @@ struct Language {
 
 #[rustfmt::skip]
 const LANGUAGES: [Language; 6] = [
-    Language { name: "python", is_at_hand: true,
+    Language { name: "python", file: "main.py",  is_at_hand: true,
                hello: "import os\nprint('hello from', os.path.basename(__file__))",
                fails: "print('out', flush=True)\nraise SystemExit(3)" },
-    Language { name: "node",   is_at_hand: true,
+    Language { name: "node",   file: "main.js",  is_at_hand: true,
                hello: "console.log('hello from', require('path').basename(__filename))",
                fails: "console.log('out'); process.exit(3)" },
-    Language { name: "bash",   is_at_hand: true,
+    Language { name: "bash",   file: "main.sh",  is_at_hand: true,
                hello: "echo hello from ${BASH_SOURCE[0]}",
                fails: "echo out; exit 3" },
-    Language { name: "ruby",   is_at_hand: false,
+    Language { name: "ruby",   file: "main.rb",  is_at_hand: false,
                hello: "puts \"hello from #{File.basename(__FILE__)}\"",
                fails: "puts 'out'; exit 3" },
-    Language { name: "php",    is_at_hand: false,
+    Language { name: "php",    file: "main.php", is_at_hand: false,
                hello: "<?php echo 'hello from ', basename(__FILE__), \"\\n\";",
                fails: "<?php echo \"out\\n\"; exit(3);" },
-    Language { name: "go",     is_at_hand: false,
+    Language { name: "go",     file: "main.go",  is_at_hand: false,
                hello: "package main\nimport \"fmt\"\nfunc main() { fmt.Println(\"hello from main.go\") }",
                fails: "package main\nimport (\"fmt\"; \"os\")\nfunc main() { fmt.Println(\"out\"); os.Exit(3) }" },
-];
-
-/// The file that a source is in.
-const FILES: [(&str, &str); 6] = [
-    ("python", "main.py"),
-    ("node", "main.js"),
-    ("bash", "main.sh"),
-    ("ruby", "main.rb"),
-    ("php", "main.php"),
-    ("go", "main.go"),
 ];
 
 async fn run(client: &Client, more: &Value) -> Response {
@@ -70,12 +61,11 @@ async fn run(client: &Client, more: &Value) -> Response {
 async fn a_program_of_every_language_runs_and_its_failure_is_told_with_its_output() {
     let server = server().start().await;
     let client = server.client();
-    let files = BTreeMap::from(FILES);
-    for Language { name, hello, fails, .. } in
+    for Language { name, file, hello, fails, .. } in
         LANGUAGES.iter().filter(|language| language.is_at_hand || *HAS_ALL)
     {
         let ran = run(&client, &json!({ "language": name, "code": hello })).await;
-        let output = format!("hello from {}\n", files[name]);
+        let output = format!("hello from {file}\n");
         assert_eq!(ran.expect(200).json(), json!({ "output": output }), "{name}");
         let failed = run(&client, &json!({ "language": name, "code": fails })).await;
         assert_eq!(failed.status, 400, "{name}: {}", failed.text());
