@@ -29,9 +29,9 @@ run: images ## Set everything up, build and start the server (DATA_DIR=./data, A
 
 test: images ## Set everything up and run all tests
 	@scripts/ensure-browser
+	cargo test --workspace --doc $(LOCKED)
 	@if cargo nextest --version >/dev/null 2>&1; then set -x; cargo nextest run --workspace $(LOCKED); \
 	else set -x; cargo test --workspace --lib --bins --tests $(LOCKED); fi
-	cargo test --workspace --doc $(LOCKED)
 
 # What `make test` has a tenth of. Each number can be set: `make soak SANDTREE_SOAK_KILLS=1000`.
 soak: export SANDTREE_SOAK_KILLS ?= 300
