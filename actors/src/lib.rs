@@ -44,6 +44,7 @@ mod layout;
 mod link;
 mod live;
 pub mod log;
+mod memory;
 mod once;
 mod pool;
 pub mod ports;

@@ -65,6 +65,7 @@ async fn four_dialects_at_once_hear_only_themselves_and_leave_nothing() {
 fn setup() -> sandtree_testkit::ServerSetup {
     let images = [("BUILDER", GENERAL), ("TERMINAL_SERVER", SMALL)];
     let mut setup = server().env("SANDTREE_TREE__PASSIVATE_AFTER", "2s");
+    setup = setup.env("SANDTREE_TREE__JANITOR_INTERVAL", "1s");
     for (profile, image) in images {
         setup = setup.env(&format!("SANDTREE_PROFILES__{profile}__IMAGE"), image);
     }
