@@ -250,7 +250,6 @@ impl LogWriter {
         Ok(())
     }
 
-    /// Offset up to which this epoch is there.
     /// Bytes of the newest file, with what waits to be written, and how many files
     /// there are as far as they were not removed by somebody else.
     pub(crate) fn size(&self) -> (usize, usize) {
@@ -259,6 +258,7 @@ impl LogWriter {
         (bytes.saturating_add(self.batch.len()), usize::try_from(files).unwrap_or(usize::MAX))
     }
 
+    /// Offset up to which this epoch is there.
     fn known(&self, epoch: u64) -> io::Result<u64> {
         if self.state == FileState::Broken {
             return Err(io::Error::other("the log must be opened again after a failed write"));
