@@ -102,6 +102,7 @@ impl State {
             principal,
             reason,
             is_row_in_doubt: self.is_row_in_doubt,
+            telling: Arc::clone(&self.telling),
             cancel: cancel.clone(),
         };
         let operation = asked.as_ref().map(|asked| asked.operation);
