@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use sandtree_model::{Event, EventId, Phase};
+use sandtree_model::{Event, EventId, Phase, Transition};
 use tokio::sync::watch;
 
 use crate::context::Context;
@@ -71,7 +71,8 @@ impl EventReader {
             tracing::warn!(%error, "events cannot be read from the store");
             Vec::new()
         });
-        let is_whole = log.len() < PAGE as usize;
+        let is_above = |last: &Transition| last.generation > floor.generation;
+        let is_whole = log.len() < PAGE as usize || log.last().is_some_and(is_above);
         let gap = EventId { number: self.after.number.saturating_add(1), ..self.after };
         self.pending.push_back((gap, Event::Gap));
         for transition in log {
