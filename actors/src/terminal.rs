@@ -36,7 +36,7 @@ use crate::fullness::waiting;
 use crate::link::Link;
 use crate::live::Live;
 use crate::screen::{Saving, Screen};
-use crate::tasks::AbortOnDrop;
+use crate::tasks::{AbortOnDrop, survive};
 use crate::view::{Cursor, TerminalView};
 use viewer::FIRST_SIZE;
 pub use viewer::{TerminalInput, TerminalItem, ViewRequest, Viewer};
@@ -230,7 +230,9 @@ impl State {
         let phase = self.live.row().phase;
         self.tasks.spawn(async move {
             let outcome = match (link, spec) {
-                (Some(link), Ok(spec)) => start_shell(&link, spec).await,
+                (Some(link), Ok(spec)) => survive(start_shell(&link, spec))
+                    .await
+                    .unwrap_or_else(|fault| Err(fault.into())),
                 (None, _) => Err(Refusal::WrongPhase { phase, advice: "start it first" }.into()),
                 (_, Err(failure)) => Err(failure),
             };
