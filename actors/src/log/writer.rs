@@ -141,12 +141,6 @@ impl LogWriter {
         self.position.end
     }
 
-    /// The position before which everything survives a power cut.
-    #[must_use]
-    pub fn durable(&self) -> Option<Cursor> {
-        self.synced.position.end
-    }
-
     /// Whether the end of this epoch's process has been appended. Of epochs before
     /// the newest nothing can be appended any more, so they count as ended.
     #[must_use]
