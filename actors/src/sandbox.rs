@@ -14,11 +14,11 @@ use sandtree_wire::{
 use tokio::io::BufReader;
 use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
+use tokio_util::task::AbortOnDropHandle;
 
 use crate::dialled::{self, Dialled};
 use crate::link::{Link, unexpected};
 use crate::live::{Busy, Hold};
-use crate::tasks::AbortOnDrop;
 
 /// Longest time of a connection to a port in the sandbox.
 const DIAL_TIMEOUT: Duration = Duration::from_secs(10);
@@ -51,12 +51,12 @@ impl Sandbox {
         let (reader, writer) = connection.into_split();
         let (sender, output) = mpsc::channel(OUTPUT_WAITING_MAX);
         let (input, input_receiver) = mpsc::channel(INPUT_WAITING_MAX);
-        let reading = tokio::spawn(read_output(reader, sender)).abort_handle();
-        let writing = tokio::spawn(write_input(writer, input_receiver)).abort_handle();
+        let reading = tokio::spawn(read_output(reader, sender));
+        let writing = tokio::spawn(write_input(writer, input_receiver));
         Ok(Exec {
             output,
             stdin: wants_input.then_some(ExecStdin(input)),
-            _tasks: [AbortOnDrop(reading), AbortOnDrop(writing)],
+            _tasks: [reading, writing].map(AbortOnDropHandle::new),
             _place: place,
             _busy: Arc::clone(&self.busy),
         })
@@ -143,7 +143,7 @@ impl Traffic {
 pub struct Exec {
     output: mpsc::Receiver<Result<ExecOutput, Fault>>,
     stdin: Option<ExecStdin>,
-    _tasks: [AbortOnDrop; 2],
+    _tasks: [AbortOnDropHandle<()>; 2],
     _place: OwnedSemaphorePermit,
     _busy: Arc<Busy>,
 }

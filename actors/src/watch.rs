@@ -10,10 +10,10 @@ use sandtree_wire::{
 };
 use tokio::io::BufReader;
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
+use tokio_util::task::AbortOnDropHandle;
 
 use crate::live::{Hold, WATCHES_MAX};
 use crate::sandbox::Sandbox;
-use crate::tasks::AbortOnDrop;
 
 /// Messages that wait to be read; beyond them, init and then the kernel hold events back.
 const MESSAGES_WAITING_MAX: usize = 4;
@@ -23,7 +23,7 @@ const MESSAGES_WAITING_MAX: usize = 4;
 pub struct Watch {
     messages: mpsc::Receiver<Answer<WatchEvent>>,
     waiting: VecDeque<WatchItem>,
-    _reading: AbortOnDrop,
+    _reading: AbortOnDropHandle<()>,
     _hold: Hold,
     _place: OwnedSemaphorePermit,
 }
@@ -81,7 +81,7 @@ impl Sandbox {
         Ok(Watch {
             messages,
             waiting: VecDeque::new(),
-            _reading: AbortOnDrop(reading.abort_handle()),
+            _reading: AbortOnDropHandle::new(reading),
             _hold: Hold::new(self.busy.live()),
             _place: place,
         })
