@@ -1,5 +1,7 @@
 //! Following a project's events, across restarts of the follower and the server.
 
+mod log;
+
 use std::collections::VecDeque;
 use std::sync::Arc;
 
@@ -8,6 +10,7 @@ use tokio::sync::watch;
 
 use crate::context::Context;
 use crate::live::Hold;
+pub(crate) use log::EventLog;
 
 /// Transitions that are read from the store at once.
 const PAGE: u32 = 256;
