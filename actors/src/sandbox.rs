@@ -31,6 +31,8 @@ const INPUT_WAITING_MAX: usize = 4;
 pub struct Sandbox {
     pub(crate) link: Arc<Link>,
     pub(crate) busy: Arc<Busy>,
+    /// Commands that may run in it at once.
+    pub(crate) execs_max: u32,
 }
 
 impl Sandbox {
@@ -43,9 +45,9 @@ impl Sandbox {
     pub async fn exec(&self, spec: ExecSpec) -> Answer<Exec> {
         let spec = understood_by(self.link.version, spec)?;
         let places = Arc::clone(&self.busy.live().exec_places);
-        let place = places
-            .try_acquire_owned()
-            .map_err(|_| Refusal::Busy { what: "that many commands in one sandbox".into() })?;
+        let place = places.try_acquire_owned().map_err(|_| Refusal::Busy {
+            what: format!("{} commands in one sandbox", self.execs_max).into(),
+        })?;
         let wants_input = spec.stdin;
         let connection = self.link.open(Stream::Exec(spec)).await?;
         let (reader, writer) = connection.into_split();

@@ -52,8 +52,8 @@ impl Sandbox {
     ///
     /// # Errors
     ///
-    /// [`Refusal::Busy`] when too many watch already, [`Refusal::Conflict`] when the sandbox was started by a server that could not do this
-    /// yet, and faults of the sandbox.
+    /// [`Refusal::Busy`] when too many watch already, [`Refusal::Conflict`] when the sandbox
+    /// was started by a server that could not do this yet, and faults of the sandbox.
     pub async fn watch(&self, spec: WatchSpec) -> Answer<Watch> {
         if self.link.version < WATCH_VERSION {
             let why = "the sandbox was started by an older server; restart it to watch its files";

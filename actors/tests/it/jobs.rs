@@ -115,7 +115,8 @@ async fn one_command_too_many_is_busy_and_then_there_is_room() {
         (0..4).map(|_| tree.begin_call(|tree| run(tree, command(&["hang"])))).collect();
     init.until("four commands", |init| init.execs() == 4).await;
     let fifth = tree.call(|tree| run(tree, command(&["true"]))).await;
-    assert!(matches!(fifth, Err(Failure::Refused(Refusal::Busy { .. }))), "{fifth:?}");
+    let Err(Failure::Refused(busy @ Refusal::Busy { .. })) = fifth else { panic!("{fifth:?}") };
+    assert!(busy.to_string().starts_with("4 commands in one sandbox"), "{busy}");
     hanging[0].abort();
     until("room for a command", async || {
         tree.call(|tree| run(tree, command(&["true"]))).await.is_ok()
