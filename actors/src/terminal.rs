@@ -231,9 +231,7 @@ impl State {
         let phase = self.live.row().phase;
         self.tasks.spawn(async move {
             let outcome = match (link, spec) {
-                (Some(link), Ok(spec)) => survive(start_shell(&link, spec))
-                    .await
-                    .unwrap_or_else(|fault| Err(fault.into())),
+                (Some(link), Ok(spec)) => new_shell(&link, spec).await,
                 (None, _) => Err(Refusal::WrongPhase { phase, advice: "start it first" }.into()),
                 (_, Err(failure)) => Err(failure),
             };
@@ -393,6 +391,20 @@ impl State {
             let _ = reply.send(outcome);
         });
     }
+}
+
+/// Has init start a shell; one that we do not get to know is ended, for it would be in
+/// the way of the next.
+async fn new_shell(link: &Link, spec: JobSpec) -> Answer<JobState> {
+    let end = Request::StopJob { job: Job::Terminal, epoch: spec.epoch, grace_ms: 0 };
+    let outcome = survive(start_shell(link, spec)).await.unwrap_or_else(|fault| Err(fault.into()));
+    // Init takes requests one after another, so this one finds a shell that came late.
+    if outcome.is_err()
+        && let Err(failure) = link.tell(end).await
+    {
+        tracing::warn!(%failure, "a shell that may have been started could not be ended");
+    }
+    outcome
 }
 
 async fn start_shell(link: &Link, spec: JobSpec) -> Answer<JobState> {
