@@ -124,6 +124,8 @@ pub(crate) struct State {
     leases: Vec<LeaseReply>,
     /// One place: for the change of settings that is made.
     patching: Arc<Semaphore>,
+    /// One place: for who tells init what the row says.
+    telling: Arc<Semaphore>,
     /// Ended with the actor.
     tasks: JoinSet<()>,
 }
@@ -168,6 +170,7 @@ impl Actor for ContainerActor {
             happened_meanwhile: None,
             leases: Vec::new(),
             patching: Arc::new(Semaphore::new(1)),
+            telling: Arc::new(Semaphore::new(1)),
             tasks: JoinSet::new(),
         };
         if let Some(home) = home {

@@ -1,13 +1,16 @@
 //! Following a project's events, across restarts of the follower and the server.
 
+mod log;
+
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use sandtree_model::{Event, EventId, Phase};
+use sandtree_model::{Event, EventId, Phase, Transition};
 use tokio::sync::watch;
 
 use crate::context::Context;
 use crate::live::Hold;
+pub(crate) use log::EventLog;
 
 /// Transitions that are read from the store at once.
 const PAGE: u32 = 256;
@@ -71,7 +74,8 @@ impl EventReader {
             tracing::warn!(%error, "events cannot be read from the store");
             Vec::new()
         });
-        let is_whole = log.len() < PAGE as usize;
+        let is_above = |last: &Transition| last.generation > floor.generation;
+        let is_whole = log.len() < PAGE as usize || log.last().is_some_and(is_above);
         let gap = EventId { number: self.after.number.saturating_add(1), ..self.after };
         self.pending.push_back((gap, Event::Gap));
         for transition in log {

@@ -72,6 +72,11 @@ impl Lent {
         self.lock().0 = Arc::downgrade(link);
     }
 
+    /// The link to init, if there is one that holds.
+    pub(crate) fn open_link(&self) -> Option<Arc<Link>> {
+        self.now().0.filter(|link| !link.is_closed())
+    }
+
     pub(crate) fn shell(&self, shell: &Arc<terminal::Shared>) {
         self.lock().1 = Arc::downgrade(shell);
     }

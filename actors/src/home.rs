@@ -29,10 +29,10 @@ use subtle::ConstantTimeEq as _;
 use tokio::net::UnixStream;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
+use tokio_util::task::AbortOnDropHandle;
 
 pub(crate) use self::door::Door;
 use crate::link::{Link, LinkNews};
-use crate::tasks::AbortOnDrop;
 
 mod door;
 #[cfg(test)]
@@ -50,7 +50,7 @@ const NEWS_WAITING_MAX: usize = 16;
 /// Where the init of one sandbox is at home as long as this lives.
 pub(crate) struct Home {
     shared: Arc<Shared>,
-    _tasks: [AbortOnDrop; 2],
+    _tasks: [AbortOnDropHandle<()>; 2],
 }
 
 struct Shared {
@@ -122,7 +122,7 @@ impl Home {
         });
         let keeping = tokio::spawn(door.keep(shared.link.subscribe()));
         let accepting = tokio::spawn(accept(Arc::clone(&shared)));
-        let tasks = [keeping, accepting].map(|task| AbortOnDrop(task.abort_handle()));
+        let tasks = [keeping, accepting].map(AbortOnDropHandle::new);
         Ok((Self { shared, _tasks: tasks }, receiver))
     }
 

@@ -7,6 +7,7 @@
 use std::time::Duration;
 
 use ractor::{Actor, ActorProcessingErr, ActorRef};
+use sandtree_model::durations::Span;
 use sandtree_model::profile::{Expiry, Profile};
 use sandtree_model::{Phase, Principal, Project, ProjectKey};
 use tokio::task::JoinSet;
@@ -142,16 +143,12 @@ fn is_due(tree: &Tree, entry: &Entry) -> Option<String> {
     if let Some(limit) = row.settings.idle_timeout.limit()
         && entry.live.idle_for() >= limit
     {
-        return Some(format!("idle for {}", humantime(limit)));
+        return Some(format!("idle for {}", Span(limit)));
     }
     let limit = row.settings.max_lifetime.limit()?;
     let started_at = row.container.as_ref()?.started_at;
     let lived = Duration::from_micros(tree.context().clock.now().saturating_sub(started_at));
-    (lived >= limit).then(|| format!("reached its maximum lifetime of {}", humantime(limit)))
-}
-
-fn humantime(limit: Duration) -> sandtree_model::durations::Span {
-    sandtree_model::durations::Span(limit)
+    (lived >= limit).then(|| format!("reached its maximum lifetime of {}", Span(limit)))
 }
 
 /// What becomes of a running project whose time is over. One whose profile the
@@ -180,7 +177,7 @@ async fn end_resting(tree: &Tree, name: &str, profile: &Profile) -> Result<(), S
             // Somebody is at work on it.
             (None, _) => continue,
             (Some(rested), Some(limit)) if rested >= limit => {
-                format!("was stopped for {}", humantime(limit))
+                format!("was stopped for {}", Span(limit))
             }
             (Some(_), _) if place < surplus => {
                 format!("was stopped first of more than {most} of its profile")

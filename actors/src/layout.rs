@@ -9,6 +9,7 @@
 //!   user/        the home directory, where the root file system is kept as well
 //!   log/         the process's log
 //!   screen       the terminal's last saved screen
+//!   init.sha256  hash of the token: what init has to prove
 //! ```
 
 use std::fs::{self, DirBuilder};

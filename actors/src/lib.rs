@@ -71,7 +71,7 @@ pub use dialled::Dialled;
 pub use events::EventReader;
 pub use files::{FileNote, Files, WriteError};
 pub use fullness::Fullness;
-pub use log::{LogItem, LogReader, LogRecord, LogSettings, LogWriter, Tail};
+pub use log::{LogItem, LogReader, LogRecord, LogSettings, LogWriter};
 pub use once::Once;
 pub use request::{CreateRequest, PatchRequest};
 pub use sandbox::{Exec, ExecOutput, ExecStdin, Sandbox, Traffic};

@@ -17,7 +17,6 @@
 mod files;
 mod format;
 mod reader;
-mod tail;
 mod writer;
 
 use bytes::Bytes;
@@ -26,7 +25,6 @@ use sandtree_model::ExitStatus;
 use crate::view::Cursor;
 
 pub use reader::LogReader;
-pub use tail::Tail;
 pub use writer::LogWriter;
 
 /// How much of a log is kept.

@@ -44,7 +44,7 @@ const RETRY_AFTER_MAX: Duration = Duration::from_secs(60);
 /// Everything the pool can be told.
 pub(crate) enum PoolMsg {
     /// Ask: a sandbox of this shape, if one is ready.
-    Claim(Shape, RpcReplyPort<Option<Warm>>),
+    Claim(Shape, RpcReplyPort<Option<Claimed>>),
     /// Ask: the sandboxes that are the pool's business, and so nobody's orphans.
     Known(RpcReplyPort<HashSet<SandboxUid>>),
     /// Ask: how many sandboxes are ready, by profile.
@@ -86,8 +86,7 @@ impl Pool {
     pub(crate) async fn claim(&self, shape: Shape) -> Option<Claimed> {
         let asked = ask(&self.0, CLAIM_TIMEOUT, |reply| PoolMsg::Claim(shape, reply)).await;
         // A pool that does not answer only makes the create a cold one.
-        let warm = asked.ok().flatten()?;
-        Some(Claimed { warm: Some(warm), pool: self.0.clone() })
+        asked.ok().flatten()
     }
 
     /// The sandboxes that are not to be taken for orphans.
@@ -275,7 +274,7 @@ impl State {
         })
     }
 
-    fn claim(&mut self, shape: &Shape, reply: RpcReplyPort<Option<Warm>>) {
+    fn claim(&mut self, shape: &Shape, reply: RpcReplyPort<Option<Claimed>>) {
         let Some(shelf) = self.shelves.get_mut(&shape.profile) else {
             let _ = reply.send(None);
             return;
@@ -291,9 +290,9 @@ impl State {
             self.in_hand.insert(warm.note.sandbox.clone());
         }
         self.show(&shape.profile);
-        if let Err(ractor::MessagingErr::SendErr(Some(warm))) = reply.send(warm) {
-            self.give_back(warm);
-        }
+        let claimed = warm.map(|warm| Claimed { warm: Some(warm), pool: self.me.clone() });
+        // Who does not wait any more drops it, and it comes back.
+        let _ = reply.send(claimed);
     }
 
     fn give_back(&mut self, warm: Warm) {

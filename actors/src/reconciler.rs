@@ -142,8 +142,8 @@ async fn rouse_all(tree: &Tree) -> Answer<usize> {
         roused += page.len();
         futures_util::stream::iter(page)
             .for_each_concurrent(ROUSED_AT_ONCE, |row| async move {
-                if let Err(failure) = tree.rouse(&row.key).await {
-                    tracing::warn!(project = %row.key, %failure, "could not be roused");
+                if tree.rouse(&row.key).await.is_err() {
+                    tree.rouse_in_time(row.key);
                 }
             })
             .await;

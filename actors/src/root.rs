@@ -6,7 +6,7 @@
 //!       ├─▶ janitor         │
 //!       ├─▶ pool            │
 //!       ├─▶ engine watch   ─┘
-//!       └─▶ project × N      spawned by requests; again when one fails that is not at rest
+//!       └─▶ project × N      spawned by requests, and again when one fails
 //! ```
 
 use std::sync::Arc;
@@ -27,7 +27,7 @@ use crate::tree::Tree;
 pub(crate) enum RootMsg {
     /// Tell: spawn a failed part again.
     Respawn(Part),
-    /// Tell: spawn a failed project again, if it is not at rest.
+    /// Tell: spawn a failed project again.
     Revive(ProjectKey),
 }
 
@@ -92,7 +92,7 @@ impl Actor for RootActor {
     ) -> Result<(), ActorProcessingErr> {
         match message {
             RootMsg::Respawn(part) => state.respawn(part).await,
-            RootMsg::Revive(key) => state.revive(key),
+            RootMsg::Revive(key) => state.tree.rouse_in_time(key),
         }
         Ok(())
     }
@@ -185,14 +185,5 @@ impl State {
             self.me.send_after(after, move || RootMsg::Revive(key));
         }
         self.failures.retain(|_, (_, since)| since.elapsed() < FOR_EVER.forgiven_after);
-    }
-
-    fn revive(&self, key: ProjectKey) {
-        let tree = self.tree.clone();
-        self.tree.context().tasks.spawn(async move {
-            if let Err(error) = tree.rouse(&key).await {
-                tracing::warn!(project = %key, %error, "a failed project was not spawned again");
-            }
-        });
     }
 }

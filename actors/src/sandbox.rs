@@ -14,11 +14,11 @@ use sandtree_wire::{
 use tokio::io::BufReader;
 use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
+use tokio_util::task::AbortOnDropHandle;
 
 use crate::dialled::{self, Dialled};
 use crate::link::{Link, unexpected};
 use crate::live::{Busy, Hold};
-use crate::tasks::AbortOnDrop;
 
 /// Longest time of a connection to a port in the sandbox.
 const DIAL_TIMEOUT: Duration = Duration::from_secs(10);
@@ -31,6 +31,8 @@ const INPUT_WAITING_MAX: usize = 4;
 pub struct Sandbox {
     pub(crate) link: Arc<Link>,
     pub(crate) busy: Arc<Busy>,
+    /// Commands that may run in it at once.
+    pub(crate) execs_max: u32,
 }
 
 impl Sandbox {
@@ -43,20 +45,20 @@ impl Sandbox {
     pub async fn exec(&self, spec: ExecSpec) -> Answer<Exec> {
         let spec = understood_by(self.link.version, spec)?;
         let places = Arc::clone(&self.busy.live().exec_places);
-        let place = places
-            .try_acquire_owned()
-            .map_err(|_| Refusal::Busy { what: "that many commands in one sandbox".into() })?;
+        let place = places.try_acquire_owned().map_err(|_| Refusal::Busy {
+            what: format!("{} commands in one sandbox", self.execs_max).into(),
+        })?;
         let wants_input = spec.stdin;
         let connection = self.link.open(Stream::Exec(spec)).await?;
         let (reader, writer) = connection.into_split();
         let (sender, output) = mpsc::channel(OUTPUT_WAITING_MAX);
         let (input, input_receiver) = mpsc::channel(INPUT_WAITING_MAX);
-        let reading = tokio::spawn(read_output(reader, sender)).abort_handle();
-        let writing = tokio::spawn(write_input(writer, input_receiver)).abort_handle();
+        let reading = tokio::spawn(read_output(reader, sender));
+        let writing = tokio::spawn(write_input(writer, input_receiver));
         Ok(Exec {
             output,
             stdin: wants_input.then_some(ExecStdin(input)),
-            _tasks: [AbortOnDrop(reading), AbortOnDrop(writing)],
+            _tasks: [reading, writing].map(AbortOnDropHandle::new),
             _place: place,
             _busy: Arc::clone(&self.busy),
         })
@@ -143,7 +145,7 @@ impl Traffic {
 pub struct Exec {
     output: mpsc::Receiver<Result<ExecOutput, Fault>>,
     stdin: Option<ExecStdin>,
-    _tasks: [AbortOnDrop; 2],
+    _tasks: [AbortOnDropHandle<()>; 2],
     _place: OwnedSemaphorePermit,
     _busy: Arc<Busy>,
 }

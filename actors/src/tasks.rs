@@ -1,19 +1,9 @@
-//! Tasks that end with their owner, and panics that end nothing but their task.
+//! Panics that end nothing but their task.
 
 use std::panic::AssertUnwindSafe;
 
 use futures_util::FutureExt as _;
 use sandtree_model::Fault;
-use tokio::task::AbortHandle;
-
-/// Ends a task when it is dropped.
-pub(crate) struct AbortOnDrop(pub(crate) AbortHandle);
-
-impl Drop for AbortOnDrop {
-    fn drop(&mut self) {
-        self.0.abort();
-    }
-}
 
 /// Turns a panic into a fault, so that whoever waits for the task is told.
 pub(crate) async fn survive<T>(task: impl Future<Output = T>) -> Result<T, Fault> {

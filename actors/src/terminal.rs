@@ -28,6 +28,7 @@ use sandtree_wire::{Job, JobSpec, JobState, Request, Size};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::AbortOnDropHandle;
 
 use crate::context::Context;
 use crate::crash::{self, Point};
@@ -36,7 +37,7 @@ use crate::fullness::waiting;
 use crate::link::Link;
 use crate::live::Live;
 use crate::screen::{Saving, Screen};
-use crate::tasks::AbortOnDrop;
+use crate::tasks::survive;
 use crate::view::{Cursor, TerminalView};
 use viewer::FIRST_SIZE;
 pub use viewer::{TerminalInput, TerminalItem, ViewRequest, Viewer};
@@ -108,8 +109,8 @@ pub(crate) struct State {
 /// A shell that runs.
 struct Shell {
     shared: Arc<Shared>,
-    _pump: AbortOnDrop,
-    _following: AbortOnDrop,
+    _pump: AbortOnDropHandle<()>,
+    _following: AbortOnDropHandle<()>,
 }
 
 /// What a shell's viewers share.
@@ -230,7 +231,7 @@ impl State {
         let phase = self.live.row().phase;
         self.tasks.spawn(async move {
             let outcome = match (link, spec) {
-                (Some(link), Ok(spec)) => start_shell(&link, spec).await,
+                (Some(link), Ok(spec)) => new_shell(&link, spec).await,
                 (None, _) => Err(Refusal::WrongPhase { phase, advice: "start it first" }.into()),
                 (_, Err(failure)) => Err(failure),
             };
@@ -286,7 +287,7 @@ impl State {
         let size = screen.size();
         let saving = Saving { path, every: SCREEN_SAVED_EVERY };
         let following = follow(screen.clone(), Arc::clone(&fanout), saving);
-        let following = AbortOnDrop(tokio::spawn(following).abort_handle());
+        let following = AbortOnDropHandle::new(tokio::spawn(following));
         let (input, receiver) = mpsc::channel(INPUT_WAITING_MAX);
         let shared = Arc::new(Shared {
             epoch: job.epoch,
@@ -302,7 +303,7 @@ impl State {
         shared.show(Some(size));
         self.live.lent.shell(&shared);
         let pump = pump::run(Arc::clone(&shared), link, receiver, self.me.clone());
-        let pump = AbortOnDrop(tokio::spawn(pump).abort_handle());
+        let pump = AbortOnDropHandle::new(tokio::spawn(pump));
         self.shell = Some(Shell { shared, _pump: pump, _following: following });
     }
 
@@ -313,7 +314,7 @@ impl State {
                 let (input, receiver) = mpsc::channel(INPUT_WAITING_MAX);
                 *shell.shared.input.lock().unwrap_or_else(PoisonError::into_inner) = input;
                 let pump = pump::run(Arc::clone(&shell.shared), link, receiver, self.me.clone());
-                shell._pump = AbortOnDrop(tokio::spawn(pump).abort_handle());
+                shell._pump = AbortOnDropHandle::new(tokio::spawn(pump));
             }
             (_, job) => {
                 self.lost();
@@ -390,6 +391,20 @@ impl State {
             let _ = reply.send(outcome);
         });
     }
+}
+
+/// Has init start a shell; one that we do not get to know is ended, for it would be in
+/// the way of the next.
+async fn new_shell(link: &Link, spec: JobSpec) -> Answer<JobState> {
+    let end = Request::StopJob { job: Job::Terminal, epoch: spec.epoch, grace_ms: 0 };
+    let outcome = survive(start_shell(link, spec)).await.unwrap_or_else(|fault| Err(fault.into()));
+    // Init takes requests one after another, so this one finds a shell that came late.
+    if outcome.is_err()
+        && let Err(failure) = link.tell(end).await
+    {
+        tracing::warn!(%failure, "a shell that may have been started could not be ended");
+    }
+    outcome
 }
 
 async fn start_shell(link: &Link, spec: JobSpec) -> Answer<JobState> {

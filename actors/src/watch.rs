@@ -10,10 +10,10 @@ use sandtree_wire::{
 };
 use tokio::io::BufReader;
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
+use tokio_util::task::AbortOnDropHandle;
 
 use crate::live::{Hold, WATCHES_MAX};
 use crate::sandbox::Sandbox;
-use crate::tasks::AbortOnDrop;
 
 /// Messages that wait to be read; beyond them, init and then the kernel hold events back.
 const MESSAGES_WAITING_MAX: usize = 4;
@@ -23,7 +23,7 @@ const MESSAGES_WAITING_MAX: usize = 4;
 pub struct Watch {
     messages: mpsc::Receiver<Answer<WatchEvent>>,
     waiting: VecDeque<WatchItem>,
-    _reading: AbortOnDrop,
+    _reading: AbortOnDropHandle<()>,
     _hold: Hold,
     _place: OwnedSemaphorePermit,
 }
@@ -52,8 +52,8 @@ impl Sandbox {
     ///
     /// # Errors
     ///
-    /// [`Refusal::Busy`] when too many watch already, [`Refusal::Conflict`] when the sandbox was started by a server that could not do this
-    /// yet, and faults of the sandbox.
+    /// [`Refusal::Busy`] when too many watch already, [`Refusal::Conflict`] when the sandbox
+    /// was started by a server that could not do this yet, and faults of the sandbox.
     pub async fn watch(&self, spec: WatchSpec) -> Answer<Watch> {
         if self.link.version < WATCH_VERSION {
             let why = "the sandbox was started by an older server; restart it to watch its files";
@@ -81,7 +81,7 @@ impl Sandbox {
         Ok(Watch {
             messages,
             waiting: VecDeque::new(),
-            _reading: AbortOnDrop(reading.abort_handle()),
+            _reading: AbortOnDropHandle::new(reading),
             _hold: Hold::new(self.busy.live()),
             _place: place,
         })

@@ -8,12 +8,12 @@ mod world;
 
 use std::collections::BTreeMap;
 
+use sandtree_actors::ViewRequest;
 use sandtree_actors::crash::{self, HANG, Point};
-use sandtree_actors::{LogItem, ViewRequest};
 use sandtree_model::durations::Span;
 use sandtree_model::process::WhenFull;
 use sandtree_model::{ProcessSpec, RestartPolicy};
-use sandtree_testkit::{LONG, until, within};
+use sandtree_testkit::until;
 use sandtree_wire::Job;
 use sandtree_workspace::{Parents, WorkspacePath};
 
@@ -190,19 +190,5 @@ async fn every_line_is_there_once(world: &World, tree: &Running, point: &str) {
     let init = world.engine.init(&view.project.sandbox);
     init.until(&format!("{point}: the process"), |init| init.jobs().len() == 1).await;
     let expected: String = (0..100).map(|line| format!("line {line}\n")).collect();
-    let bytes = expected.len();
-    let reading = tree.call(move |tree| async move {
-        let mut reader = tree.logs(&key("demo"), None).await?;
-        let mut text = Vec::new();
-        while text.len() < bytes {
-            match reader.next().await? {
-                Some(LogItem::Record(record)) => text.extend_from_slice(&record.bytes),
-                Some(LogItem::Gap { .. } | LogItem::Ended { .. }) => {}
-                None => assert!(reader.more().await, "the log ended early"),
-            }
-        }
-        Answer::Ok(text)
-    });
-    let text = within(LONG, "the log", reading).await.expect("a log");
-    assert_eq!(String::from_utf8_lossy(&text), expected, "{point}");
+    assert_eq!(tree.log("demo", expected.len()).await, expected, "{point}");
 }

@@ -4,6 +4,8 @@
 mod crash;
 #[path = "it/engine.rs"]
 mod engine;
+#[path = "it/events.rs"]
+mod events;
 #[path = "it/init.rs"]
 mod init;
 #[path = "it/janitor.rs"]

@@ -26,6 +26,7 @@ use crate::config::run::Run;
 pub const JSON: &str = "application/json";
 /// Media type of server-sent events.
 pub const EVENT_STREAM: &str = "text/event-stream";
+const PREFER: HeaderName = HeaderName::from_static("prefer");
 
 /// The server, as handlers see it; cheap to clone.
 #[derive(Clone)]
@@ -131,7 +132,7 @@ pub struct Call {
     pub query: Option<String>,
     /// The headers.
     pub headers: HeaderMap,
-    /// The body; take it with `std::mem::replace` or one of the readers here.
+    /// The body; take it with [`Call::take_body`] or one of the readers here.
     pub body: Body,
     /// The other end of the connection.
     pub peer: Option<Peer>,
@@ -165,15 +166,12 @@ impl Call {
         Ok(ProjectKey { tenant, id })
     }
 
-    /// A parameter of the path, percent-decoded once.
+    /// A parameter of the path, percent-decoded once; empty for a name that the route's
+    /// template does not have.
     ///
     /// # Errors
     ///
     /// 400 when it is not UTF-8 or holds a NUL.
-    ///
-    /// # Panics
-    ///
-    /// Never: a name that the route's template does not have decodes to "".
     pub fn param(&self, name: &'static str) -> Result<String, Problem> {
         decode(name, self.params.get(name).unwrap_or(""))
     }
@@ -214,22 +212,21 @@ impl Call {
     /// Whether the client wants server-sent events rather than JSON.
     #[must_use]
     pub fn wants_event_stream(&self) -> bool {
-        let values = self.headers.get_all(ACCEPT).iter();
-        values.filter_map(|value| value.to_str().ok()).any(|value| {
-            let mut types =
-                value.split(',').map(|part| part.split(';').next().unwrap_or("").trim());
-            types.any(|media_type| media_type.eq_ignore_ascii_case(EVENT_STREAM))
-        })
+        self.lists(ACCEPT, EVENT_STREAM)
     }
 
     /// Whether the client asked for an answer before the work is done.
     #[must_use]
     pub fn prefers_async(&self) -> bool {
-        let values = self.headers.get_all("prefer").iter();
+        self.lists(PREFER, "respond-async")
+    }
+
+    /// Whether a header that is a list has this word in it, with parameters or without.
+    fn lists(&self, name: HeaderName, word: &str) -> bool {
+        let values = self.headers.get_all(name).iter();
         values.filter_map(|value| value.to_str().ok()).any(|value| {
-            let mut parts =
-                value.split(',').map(|part| part.split(';').next().unwrap_or("").trim());
-            parts.any(|part| part.eq_ignore_ascii_case("respond-async"))
+            let mut words = value.split(',').map(|part| part.split(';').next().unwrap_or(""));
+            words.any(|listed| listed.trim().eq_ignore_ascii_case(word))
         })
     }
 
@@ -244,7 +241,10 @@ impl Call {
     ///
     /// 415 for another media type, 413 with the limit, 400 naming the field.
     pub async fn json<T: DeserializeOwned>(&mut self) -> Result<T, Problem> {
-        body::parse_json(&self.json_text().await?)
+        let limit = self.context.settings.json_bytes_max;
+        body::require_media(&self.headers, &[JSON])?;
+        body::check_length(&self.headers, limit)?;
+        body::parse_json(&self.take_body().read(limit).await?)
     }
 
     /// As [`Call::json`], but a request without a body is an empty object, whatever media type
@@ -262,18 +262,6 @@ impl Call {
         }
         body::require_media(&self.headers, &[JSON])?;
         body::parse_json(&text)
-    }
-
-    /// The text of a JSON body, for what has to be hashed as well as read.
-    ///
-    /// # Errors
-    ///
-    /// 415 for another media type, 413 with the limit.
-    pub async fn json_text(&mut self) -> Result<bytes::Bytes, Problem> {
-        let limit = self.context.settings.json_bytes_max;
-        body::require_media(&self.headers, &[JSON])?;
-        body::check_length(&self.headers, limit)?;
-        Ok(self.take_body().read(limit).await?)
     }
 
     /// The connection, for a protocol other than HTTP; once, and only if the client

@@ -1,13 +1,11 @@
 //! SIGKILL at random moments and at every crash point.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use rand::rngs::StdRng;
 use rand::{Rng as _, SeedableRng as _};
 use sandtree_actors::crash::{DIE, Point};
 use sandtree_testkit::TestServer;
-use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
@@ -15,7 +13,7 @@ use crate::check::losses;
 use crate::ledger::Ledger;
 use crate::report::Report;
 use crate::support::server;
-use crate::worker::Worker;
+use crate::worker::put_to_work;
 use crate::{number, seed};
 
 /// The server lives at most so long from a restart to a kill.
@@ -65,19 +63,7 @@ async fn nothing_is_lost_however_often_and_wherever_the_server_is_killed() {
 impl Soak {
     /// Puts all clients to work.
     fn work(&mut self) -> (JoinSet<Ledger>, CancellationToken) {
-        let (movers, enough) = (Arc::new(Semaphore::new(MOVERS)), CancellationToken::new());
-        let mut workers = JoinSet::new();
-        for ledger in self.ledgers.drain(..) {
-            let worker = Worker {
-                client: self.server.client(),
-                ledger,
-                rng: StdRng::from_rng(&mut self.rng),
-                movers: Arc::clone(&movers),
-                enough: enough.clone(),
-            };
-            workers.spawn(worker.run());
-        }
-        (workers, enough)
+        put_to_work(&self.server, self.ledgers.drain(..), &mut self.rng, MOVERS)
     }
 
     async fn kill_at_a_random_moment(&mut self) {

@@ -1,6 +1,5 @@
 //! Mixed load with random faults, after which everything is as it was.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use rand::rngs::StdRng;
@@ -8,17 +7,14 @@ use rand::seq::IndexedRandom as _;
 use rand::{Rng as _, SeedableRng as _};
 use sandtree_testkit::docker::docker;
 use sandtree_testkit::{EngineProxy, TestServer, until};
-use tokio::sync::Semaphore;
-use tokio::task::JoinSet;
 use tokio::time::Instant;
-use tokio_util::sync::CancellationToken;
 
 use crate::check::settle;
 use crate::ledger::Ledger;
 use crate::report::Report;
 use crate::support::server;
 use crate::used::Used;
-use crate::worker::Worker;
+use crate::worker::put_to_work;
 use crate::{number, seed};
 
 /// Clients work so long between two looks.
@@ -72,18 +68,8 @@ async fn after_a_long_load_with_faults_everything_is_as_it_was() {
 impl Soak {
     /// Everybody works for a while, something goes wrong, and all comes to rest.
     async fn round(&mut self) {
-        let (movers, enough) = (Arc::new(Semaphore::new(MOVERS)), CancellationToken::new());
-        let mut workers = JoinSet::new();
-        for ledger in self.ledgers.drain(..) {
-            let worker = Worker {
-                client: self.server.client(),
-                ledger,
-                rng: StdRng::from_rng(&mut self.rng),
-                movers: Arc::clone(&movers),
-                enough: enough.clone(),
-            };
-            workers.spawn(worker.run());
-        }
+        let ledgers = self.ledgers.drain(..);
+        let (workers, enough) = put_to_work(&self.server, ledgers, &mut self.rng, MOVERS);
         let ends = Instant::now() + ROUND;
         while Instant::now() < ends {
             let pause = Duration::from_millis(self.rng.random_range(500..3000));

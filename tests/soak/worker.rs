@@ -4,12 +4,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use hyper::Method;
-use rand::Rng as _;
 use rand::rngs::StdRng;
 use rand::seq::IndexedRandom as _;
-use sandtree_testkit::{Client, HttpCall};
+use rand::{Rng as _, SeedableRng as _};
+use sandtree_testkit::{Client, HttpCall, TestServer};
 use serde_json::{Value, json};
 use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::ledger::{At, Ledger, content};
@@ -34,14 +35,37 @@ enum Act {
 }
 
 /// A client at work.
-pub(crate) struct Worker {
-    pub(crate) client: Client,
-    pub(crate) ledger: Ledger,
-    pub(crate) rng: StdRng,
+struct Worker {
+    client: Client,
+    ledger: Ledger,
+    rng: StdRng,
     /// How many may move a project at a time: the engine is slow.
-    pub(crate) movers: Arc<Semaphore>,
+    movers: Arc<Semaphore>,
     /// Set when there is enough.
-    pub(crate) enough: CancellationToken,
+    enough: CancellationToken,
+}
+
+/// Puts a client to work for each ledger, of whom so many may move their project at a time.
+/// Cancelled, the token ends them; each gives its ledger back.
+pub(crate) fn put_to_work(
+    server: &TestServer,
+    ledgers: impl IntoIterator<Item = Ledger>,
+    rng: &mut StdRng,
+    movers_max: usize,
+) -> (JoinSet<Ledger>, CancellationToken) {
+    let (movers, enough) = (Arc::new(Semaphore::new(movers_max)), CancellationToken::new());
+    let mut workers = JoinSet::new();
+    for ledger in ledgers {
+        let worker = Worker {
+            client: server.client(),
+            ledger,
+            rng: StdRng::from_rng(rng),
+            movers: Arc::clone(&movers),
+            enough: enough.clone(),
+        };
+        workers.spawn(worker.run());
+    }
+    (workers, enough)
 }
 
 /// What came of an act.
@@ -56,7 +80,7 @@ enum Came {
 
 impl Worker {
     /// Works until the server is gone, something is odd, or it is enough.
-    pub(crate) async fn run(mut self) -> Ledger {
+    async fn run(mut self) -> Ledger {
         while !self.enough.is_cancelled() {
             let Some(at) = self.ledger.known() else { break };
             let act = self.choose(at);

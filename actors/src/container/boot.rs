@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use sandtree_model::project::Container;
 use sandtree_model::{Answer, Fault, Move, Project};
-use sandtree_wire::Configuration;
+use sandtree_wire::{Configuration, JobState};
 
 use super::work::{Change, Work, engine_fault};
 use super::{ContainerMsg, Up};
@@ -34,7 +34,7 @@ impl Work {
             None => self.start_container(row, &spec, &made_with).await?,
         };
         let started_at = self.context.clock.now();
-        timed("configure", self.bring_up_link(row, link, true)).await?;
+        timed("configure", self.bring_up_link(link, true)).await?;
         let container = Container { id, made_with, started_at };
         self.live.touch();
         crash::at(Point::Linked).await;
@@ -159,15 +159,10 @@ impl Work {
     }
 
     /// Configures init, and hands the link to the actors that use it.
-    pub(super) async fn bring_up_link(
-        &self,
-        row: &Project,
-        link: Arc<Link>,
-        is_fresh: bool,
-    ) -> Answer<()> {
+    pub(super) async fn bring_up_link(&self, link: Arc<Link>, is_fresh: bool) -> Answer<()> {
         let mut link = link;
         for _ in 0..LINK_ATTEMPTS {
-            match link.configure(configuration(&self.context, row)).await {
+            match self.configure(&link).await {
                 Ok(jobs) => {
                     // The actor that owns this task outlives it.
                     let _ = self.me.cast(ContainerMsg::Up(Up { link, jobs, is_fresh }));
@@ -177,11 +172,19 @@ impl Work {
                 // A connection may break at any time; init dials again if it lives.
                 Err(_) => {
                     let ended = || Fault::Sandbox("it ended as it was being configured".into());
-                    link = self.wait_for_link(row).await?.ok_or_else(ended)?;
+                    link = self.wait_for_link(&self.row()).await?.ok_or_else(ended)?;
                 }
             }
         }
         Err(Fault::Sandbox("the connection to its init breaks again and again".into()).into())
+    }
+
+    /// Tells init what the row says now. Whoever changes it from here on has the link.
+    async fn configure(&self, link: &Arc<Link>) -> Answer<Vec<JobState>> {
+        // It is never closed.
+        let _one = self.telling.acquire().await;
+        self.live.lent.link(link);
+        link.configure(configuration(&self.context, &self.row())).await
     }
 }
 

@@ -13,7 +13,6 @@ use crate::project::ProjectMsg;
 impl State {
     pub(super) fn up(&mut self, up: Up) {
         self.link = Some(Arc::clone(&up.link));
-        self.live.lent.link(&up.link);
         // The project supervises this actor and outlives it.
         let _ = self.project.cast(ProjectMsg::Up(up));
         self.answer_leases();

@@ -83,11 +83,7 @@ impl State {
     pub(super) fn begin(&mut self, asked: Option<Asked>) {
         let home = match self.open_home() {
             Ok(home) => home,
-            Err(error) => {
-                let failure = Failure::from(Fault::Disk(error.to_string().into()));
-                tracing::error!(%error, "cannot open the sandbox's socket");
-                return asked.into_iter().for_each(|asked| reply_to(asked, Err(failure.clone())));
-            }
+            Err(error) => return self.cannot_begin(asked, &error),
         };
         let cancel = CancellationToken::new();
         let (principal, reason) = match &asked {
@@ -102,6 +98,7 @@ impl State {
             principal,
             reason,
             is_row_in_doubt: self.is_row_in_doubt,
+            telling: Arc::clone(&self.telling),
             cancel: cancel.clone(),
         };
         let operation = asked.as_ref().map(|asked| asked.operation);
@@ -114,6 +111,16 @@ impl State {
             // The actor that owns this task outlives it.
             let _ = me.cast(ContainerMsg::Ended(outcome));
         });
+    }
+
+    /// Tells who asked that no task could be begun. One that only settles is tried again.
+    fn cannot_begin(&mut self, asked: Option<Asked>, error: &std::io::Error) {
+        tracing::error!(%error, "cannot open the sandbox's socket");
+        let failure = Failure::from(Fault::Disk(error.to_string().into()));
+        match asked {
+            Some(asked) => reply_to(asked, Err(failure)),
+            None => self.settle_later(&failure),
+        }
     }
 
     fn open_home(&mut self) -> std::io::Result<Arc<Home>> {
@@ -161,16 +168,10 @@ impl State {
         let is_at_rest = self.live.row().is_at_rest() && !self.is_row_in_doubt;
         // A cancelled task has left the phase where it was; its canceller goes on from there.
         self.is_settled = is_at_rest || !(is_transient || self.is_row_in_doubt);
-        if !self.is_settled {
-            self.retry_later();
-            if current.operation.is_none() {
-                // Who waited for the stock-taking is told why it cannot be done now.
-                for asked in self.queue.drain(..) {
-                    reply_to(asked, outcome.clone());
-                }
-            }
-        } else {
-            self.retry_after = RETRY_AFTER;
+        match &outcome {
+            _ if self.is_settled => self.retry_after = RETRY_AFTER,
+            Err(failure) if current.operation.is_none() => self.settle_later(failure),
+            Ok(()) | Err(_) => self.retry_later(),
         }
         for asked in current.waiting {
             reply_to(asked, outcome.clone());
@@ -203,6 +204,15 @@ impl State {
                 reply_to(asked, if is_delete { Ok(()) } else { gone() });
             }
             let _ = self.project.cast(ProjectMsg::Deleted);
+        }
+    }
+
+    /// Takes stock again in a while. Who waited for it is told why it cannot be done now.
+    fn settle_later(&mut self, failure: &Failure) {
+        self.is_settled = false;
+        self.retry_later();
+        for asked in self.queue.drain(..) {
+            reply_to(asked, Err(failure.clone()));
         }
     }
 

@@ -10,6 +10,7 @@ use std::time::Duration;
 use ractor::ActorRef;
 use sandtree_model::project::Container;
 use sandtree_model::{Answer, Failure, Fault, Move, Phase, Project, Refusal, Target};
+use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 use super::{ContainerMsg, target_of};
@@ -42,6 +43,8 @@ pub(super) struct Work {
     pub(super) reason: Option<Box<str>>,
     /// Whether the row has to be read again first.
     pub(super) is_row_in_doubt: bool,
+    /// One place: for who tells init what the row says.
+    pub(super) telling: Arc<Semaphore>,
     /// Set when what this task works for is not wanted any more.
     pub(super) cancel: CancellationToken,
 }
@@ -197,7 +200,7 @@ impl Work {
             Some((ContainerState::Running, init_pid)) => match self.wait_for_link(row).await? {
                 Some(link) => {
                     self.check_identity(row, init_pid)?;
-                    self.bring_up_link(row, link, false).await?;
+                    self.bring_up_link(link, false).await?;
                     Ok(Step::AtEnd)
                 }
                 // It ended, or was frozen, while we waited: the next look tells which.

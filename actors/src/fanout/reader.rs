@@ -133,12 +133,6 @@ impl FanoutReader {
     pub fn cursor(&self) -> Cursor {
         self.cursor
     }
-
-    /// Goes on at another position, such as a screen's.
-    pub fn seek(&mut self, to: Cursor) {
-        self.taken.clear();
-        self.cursor = to;
-    }
 }
 
 impl Drop for FanoutReader {

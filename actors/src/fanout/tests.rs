@@ -150,16 +150,6 @@ fn a_new_shell_starts_everybody_afresh() {
 }
 
 #[test]
-fn a_reader_can_be_sent_elsewhere() {
-    let fanout = Fanout::new(1_000_000, at(0));
-    push(&fanout, 200_000);
-    let mut reader = fanout.join(at(0));
-    reader.try_next();
-    reader.seek(at(199_000));
-    assert_eq!(rest(&mut reader), [bytes(199_000, 200_000)]);
-}
-
-#[test]
 fn a_program_that_writes_byte_by_byte_does_not_make_a_chunk_of_each() {
     let fanout = Fanout::new(100_000, at(0));
     for _ in 0..50_000 {

@@ -142,6 +142,7 @@ impl Door {
                 return;
             };
             tokio::select! {
+                biased;
                 () = lost(&link, links.clone()) => {}
                 never = self.shut_when_quiet(&links) => match never {},
             }
@@ -249,6 +250,7 @@ async fn lost(link: &Link, mut links: Links) {
     let is_another =
         |now: &Option<Arc<Link>>| now.as_ref().is_none_or(|now| now.number != link.number);
     tokio::select! {
+        biased;
         () = link.ended() => {}
         // Whoever tells of links does not go before the door is kept no more.
         _ = links.wait_for(is_another) => {}

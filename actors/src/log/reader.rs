@@ -11,7 +11,6 @@ use tokio::sync::watch;
 
 use super::files::{self, Frames};
 use super::format::{Frame, Position, What};
-use super::tail::{self, Tail};
 use super::{LogItem, LogRecord};
 use crate::disk::on_disk;
 use crate::view::Cursor;
@@ -45,22 +44,10 @@ impl LogReader {
     /// A reader of the log in `dir` from `after` on; `None`: from its oldest record.
     /// Nothing is read yet. `grown` has to change after each flush of the writer.
     ///
-    /// From a position after the log's end nothing is read until the log gets there;
-    /// whoever takes positions from clients compares them with the writer's end.
+    /// From a position after the log's end nothing is read until the log gets there.
     #[must_use]
     pub fn new(dir: PathBuf, after: Option<Cursor>, grown: watch::Receiver<u64>) -> Self {
         Self { dir: dir.into(), cursor: after, grown, open: None, waiting: None, told_end_of: None }
-    }
-
-    /// A reader of the log's end.
-    ///
-    /// # Errors
-    ///
-    /// [`Fault::Disk`](sandtree_model::Fault::Disk).
-    pub async fn tail(dir: PathBuf, wanted: Tail, grown: watch::Receiver<u64>) -> Answer<Self> {
-        let at = dir.clone();
-        let start = on_disk(move || tail::start(&at, wanted)).await?;
-        Ok(Self::new(dir, start, grown))
     }
 
     /// The next item, or `None` at the present end.

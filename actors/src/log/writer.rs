@@ -141,12 +141,6 @@ impl LogWriter {
         self.position.end
     }
 
-    /// The position before which everything survives a power cut.
-    #[must_use]
-    pub fn durable(&self) -> Option<Cursor> {
-        self.synced.position.end
-    }
-
     /// Whether the end of this epoch's process has been appended. Of epochs before
     /// the newest nothing can be appended any more, so they count as ended.
     #[must_use]
@@ -250,7 +244,6 @@ impl LogWriter {
         Ok(())
     }
 
-    /// Offset up to which this epoch is there.
     /// Bytes of the newest file, with what waits to be written, and how many files
     /// there are as far as they were not removed by somebody else.
     pub(crate) fn size(&self) -> (usize, usize) {
@@ -259,6 +252,7 @@ impl LogWriter {
         (bytes.saturating_add(self.batch.len()), usize::try_from(files).unwrap_or(usize::MAX))
     }
 
+    /// Offset up to which this epoch is there.
     fn known(&self, epoch: u64) -> io::Result<u64> {
         if self.state == FileState::Broken {
             return Err(io::Error::other("the log must be opened again after a failed write"));

@@ -47,10 +47,8 @@ enum Flow {
 
 /// Pumps until the job's last byte is durable, or the link is gone.
 pub(super) async fn run(context: Arc<Context>, live: Arc<Live>, link: Arc<Link>, epoch: u64) {
-    let dir = context.sandbox_dir(&live.row().sandbox).log();
     while !link.is_closed() {
-        let opened = live.log_writer(&dir, &context.settings);
-        let outcome = match opened {
+        let outcome = match open_log(&context, &live).await {
             Ok(log) => Pump { live: &live, link: &link, log, epoch }.attach().await,
             Err(error) => Err(error),
         };
@@ -61,6 +59,16 @@ pub(super) async fn run(context: Arc<Context>, live: Arc<Live>, link: Arc<Link>,
         }
         tokio::time::sleep(RETRY_AFTER).await;
     }
+}
+
+/// The log's one writer. The first time, all of the newest file is read.
+async fn open_log(context: &Arc<Context>, live: &Arc<Live>) -> io::Result<Arc<Mutex<LogWriter>>> {
+    let (context, live) = (Arc::clone(context), Arc::clone(live));
+    let opened = blocking(move || {
+        let dir = context.sandbox_dir(&live.row().sandbox).log();
+        live.log_writer(&dir, &context.settings)
+    });
+    opened.await.map_err(io::Error::other)?
 }
 
 struct Pump<'a> {

@@ -2,6 +2,7 @@
 //! it, and what is asked of it.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use ractor::{Actor, RpcReplyPort};
 use sandtree_model::{Answer, Failure, Fault, Project, ProjectKey, Refusal, TenantId};
@@ -19,6 +20,8 @@ use crate::project::{self, ProjectActor, ProjectMsg};
 
 /// Attempts to enter a project whose actors come and go at that moment.
 const ENTER_ATTEMPTS: usize = 8;
+/// Pause before a project is roused again that could not be read.
+const ROUSE_AGAIN_AFTER: Duration = Duration::from_secs(1);
 
 /// Proof that a request was let in; holds its places until it is answered.
 pub(super) struct Admitted {
@@ -34,6 +37,21 @@ impl Tree {
     /// Spawns the project's actors if it has none.
     pub(crate) async fn rouse(&self, key: &ProjectKey) -> Answer<()> {
         self.enter(key).await.map(|_| ())
+    }
+
+    /// As [`Tree::rouse`], in the background, and again and again as long as the store does
+    /// not answer.
+    pub(crate) fn rouse_in_time(&self, key: ProjectKey) {
+        let tree = self.clone();
+        self.context().tasks.spawn(async move {
+            while let Err(failure) = tree.rouse(&key).await {
+                if matches!(failure, Failure::Refused(_)) || tree.context().tasks.is_closed() {
+                    return;
+                }
+                tracing::warn!(project = %key, %failure, "could not be roused yet");
+                tokio::time::sleep(ROUSE_AGAIN_AFTER).await;
+            }
+        });
     }
 
     /// As [`Tree::rouse`], for a row that was read just now.

@@ -312,3 +312,24 @@ async fn a_tree_that_starts_while_the_engine_is_away_settles_when_it_is_back() {
     init.until("a second handshake", |init| init.handshakes() >= 2).await;
     tree.operate("demo", Operation::Stop).await.expect("a stop");
 }
+
+#[tokio::test]
+async fn a_sandbox_whose_socket_cannot_be_opened_is_settled_as_soon_as_it_can() {
+    let world = World::new();
+    let tree = world.spawn().await;
+    let before = tree.running("demo").await;
+    tree.crash().await;
+    let sandboxes = world.dir.path().join("sandboxes");
+    let home = sandboxes.join(before.project.sandbox.as_str()).join("home");
+    std::fs::rename(&home, home.with_extension("away")).expect("a home that is moved away");
+    std::fs::write(&home, "in its place").expect("a file");
+    let tree = world.spawn().await;
+    let refused = tree.operate("demo", Operation::Pause).await;
+    assert!(matches!(refused, Err(Failure::Faulted(Fault::Disk(_)))), "{refused:?}");
+    std::fs::remove_file(&home).expect("a file that is removed");
+    std::fs::rename(home.with_extension("away"), &home).expect("a home that is back");
+    let init = world.engine.init(&before.project.sandbox);
+    init.until("a second handshake", |init| init.handshakes() == 2).await;
+    let after = tree.get("demo").await.expect("the project");
+    assert_eq!(after.project.generation, before.project.generation, "nothing moved");
+}

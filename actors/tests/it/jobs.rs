@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
-use sandtree_actors::{ExecOutput, LogItem, ProcessState, TerminalItem, ViewRequest, Viewer};
+use sandtree_actors::{ExecOutput, ProcessState, TerminalItem, ViewRequest, Viewer};
 use sandtree_model::durations::Span;
 use sandtree_model::process::WhenFull;
 use sandtree_model::{ExitStatus, ProcessSpec, RestartPolicy};
@@ -115,7 +115,8 @@ async fn one_command_too_many_is_busy_and_then_there_is_room() {
         (0..4).map(|_| tree.begin_call(|tree| run(tree, command(&["hang"])))).collect();
     init.until("four commands", |init| init.execs() == 4).await;
     let fifth = tree.call(|tree| run(tree, command(&["true"]))).await;
-    assert!(matches!(fifth, Err(Failure::Refused(Refusal::Busy { .. }))), "{fifth:?}");
+    let Err(Failure::Refused(busy @ Refusal::Busy { .. })) = fifth else { panic!("{fifth:?}") };
+    assert!(busy.to_string().starts_with("4 commands in one sandbox"), "{busy}");
     hanging[0].abort();
     until("room for a command", async || {
         tree.call(|tree| run(tree, command(&["true"]))).await.is_ok()
@@ -154,24 +155,6 @@ async fn put(tree: &Running, spec: ProcessSpec) -> u64 {
     put.await.expect("a process").0.record.epoch
 }
 
-/// The log from its beginning, until it is `bytes` long.
-async fn log(tree: &Running, bytes: usize) -> String {
-    let reading = tree.call(move |tree| async move {
-        let mut reader = tree.logs(&key("demo"), None).await?;
-        let mut text = Vec::new();
-        while text.len() < bytes {
-            match reader.next().await? {
-                Some(LogItem::Record(record)) => text.extend_from_slice(&record.bytes),
-                Some(LogItem::Gap { .. } | LogItem::Ended { .. }) => {}
-                None => assert!(reader.more().await, "the log ended early"),
-            }
-        }
-        Answer::Ok(text)
-    });
-    let text = within(LONG, "the log", reading).await.expect("a log");
-    String::from_utf8(text).expect("text")
-}
-
 #[tokio::test]
 async fn the_process_outlives_the_tree_and_its_log_has_every_line_once() {
     let world = World::new();
@@ -179,7 +162,7 @@ async fn the_process_outlives_the_tree_and_its_log_has_every_line_once() {
     let view = tree.running("demo").await;
     put(&tree, process(&["count", "100"], RestartPolicy::Never)).await;
     let expected: String = (0..100).map(|line| format!("line {line}\n")).collect();
-    assert_eq!(log(&tree, expected.len()).await, expected);
+    assert_eq!(tree.log("demo", expected.len()).await, expected);
     let init = world.engine.init(&view.project.sandbox);
     let pid = init.jobs()[0].pid;
 
@@ -187,10 +170,10 @@ async fn the_process_outlives_the_tree_and_its_log_has_every_line_once() {
     init.say(Job::Process, b"while nobody listened\n");
     let tree = world.spawn().await;
     let expected = expected + "while nobody listened\n";
-    assert_eq!(log(&tree, expected.len()).await, expected);
+    assert_eq!(tree.log("demo", expected.len()).await, expected);
     init.say(Job::Process, b"and after\n");
     let expected = expected + "and after\n";
-    assert_eq!(log(&tree, expected.len()).await, expected);
+    assert_eq!(tree.log("demo", expected.len()).await, expected);
     assert_eq!(init.jobs()[0].pid, pid);
     let found = tree.get("demo").await.expect("the project").process.expect("its process");
     assert_eq!(found.pid, Some(pid));

@@ -280,3 +280,35 @@ async fn the_environment_reaches_init_and_its_changes_too() {
     patched.expect("a patch");
     init.until("the changed environment", knows("two")).await;
 }
+
+#[tokio::test]
+async fn an_environment_that_changes_during_a_start_reaches_the_init_that_comes_up() {
+    let world = World::new();
+    let tree = world.spawn().await;
+    let view = tree.stopped("demo").await;
+    world.engine.plan(FaultPlan::none().hang(Op::Start, 1, When::Before));
+    let starting = tree.begin("demo", Operation::Start);
+    world.engine.hangs().await;
+    let env = [("NAME".into(), Some("late".into()))].into();
+    let patch = PatchRequest { env, ..PatchRequest::default() };
+    let patched = tree.call(|tree| async move { tree.patch(&key("demo"), patch).await }).await;
+    patched.expect("a patch");
+    world.engine.release();
+    starting.await.expect("no panic").expect("a start");
+    let told = world.engine.init(&view.project.sandbox).configuration().expect("a configuration");
+    assert_eq!(told.env.get("NAME").map(String::as_str), Some("late"), "{told:?}");
+}
+
+#[tokio::test]
+async fn the_environment_of_a_paused_project_changes_at_once_and_init_knows_when_it_is_thawed() {
+    let world = World::new();
+    let tree = world.spawn().await;
+    let view = tree.paused("demo").await;
+    let env = [("NAME".into(), Some("late".into()))].into();
+    let patch = PatchRequest { env, ..PatchRequest::default() };
+    let patched = tree.call(|tree| async move { tree.patch(&key("demo"), patch).await }).await;
+    patched.expect("a patch that does not wait for what is frozen");
+    tree.operate("demo", Operation::Resume).await.expect("a resume");
+    let told = world.engine.init(&view.project.sandbox).configuration().expect("a configuration");
+    assert_eq!(told.env.get("NAME").map(String::as_str), Some("late"), "{told:?}");
+}

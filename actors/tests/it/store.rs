@@ -80,3 +80,16 @@ async fn writes_that_race_share_transactions() {
     assert_eq!(batches.iter().sum::<usize>(), 400, "a row and a move for each");
     assert!(batches.len() < 400, "not one was shared: {batches:?}");
 }
+
+#[tokio::test]
+async fn a_project_that_could_not_be_read_at_the_start_is_roused_when_the_store_is_back() {
+    let world = World::new();
+    let tree = world.spawn().await;
+    let view = tree.running("demo").await;
+    tree.crash().await;
+    world.store.plan(StorePlan::none().unread(2));
+    // Nobody asks for it; without its actors it would idle for ever.
+    let _tree = world.spawn().await;
+    let init = world.engine.init(&view.project.sandbox);
+    init.until("a second handshake", |init| init.handshakes() == 2).await;
+}

@@ -9,6 +9,7 @@ mod ground;
 use std::sync::Arc;
 use std::time::Duration;
 
+use sandtree_actors::LogItem;
 use sandtree_model::Profile;
 use sandtree_testkit::{FakeEngine, FaultPlan, LONG, MemoryStore, TestClock, within};
 use tempfile::TempDir;
@@ -174,6 +175,25 @@ impl Running {
         let view = waited.await.expect("a project to wait for");
         assert_eq!(view.project.phase, phase, "{id}: {}", view.project.reason);
         view
+    }
+
+    /// The log of a project's process from its beginning, until it is `bytes` long.
+    pub(crate) async fn log(&self, id: &str, bytes: usize) -> String {
+        let key = key(id);
+        let reading = self.call(move |tree| async move {
+            let mut reader = tree.logs(&key, None).await?;
+            let mut text = Vec::new();
+            while text.len() < bytes {
+                match reader.next().await? {
+                    Some(LogItem::Record(record)) => text.extend_from_slice(&record.bytes),
+                    Some(LogItem::Gap { .. } | LogItem::Ended { .. }) => {}
+                    None => assert!(reader.more().await, "the log ended early"),
+                }
+            }
+            Answer::Ok(text)
+        });
+        let text = within(LONG, "the log", reading).await.expect("a log");
+        String::from_utf8(text).expect("text")
     }
 
     /// Waits until a project is gone.

@@ -210,12 +210,6 @@ impl Phase {
     pub const fn is_at_rest(self) -> bool {
         matches!(self, Phase::Stopped | Phase::Failed | Phase::Deleted)
     }
-
-    /// Whether a container may exist that has init in it, running or frozen.
-    #[must_use]
-    pub const fn is_live(self) -> bool {
-        matches!(self, Phase::Running | Phase::Pausing | Phase::Paused | Phase::Resuming)
-    }
 }
 
 impl Target {

@@ -29,6 +29,7 @@ pub enum StoreFault {
 #[derive(Debug, Clone, Default)]
 pub struct StorePlan {
     away_for: u32,
+    unread: u32,
     moves: Vec<(Move, When, StoreFault)>,
     batches: Vec<(u32, When, StoreFault)>,
     /// Batches that came since this plan was made.
@@ -46,6 +47,13 @@ impl StorePlan {
     #[must_use]
     pub fn away_for(mut self, batches: u32) -> Self {
         self.away_for = batches;
+        self
+    }
+
+    /// The next `reads` of a project by its address fail.
+    #[must_use]
+    pub fn unread(mut self, reads: u32) -> Self {
+        self.unread = reads;
         self
     }
 
@@ -350,7 +358,12 @@ impl Store for MemoryStore {
     }
 
     async fn project(&self, key: &ProjectKey) -> Result<Option<Project>, StoreError> {
-        Ok(self.lock().by_key(key).cloned())
+        let mut rows = self.lock();
+        if rows.plan.unread > 0 {
+            rows.plan.unread -= 1;
+            return Err(StoreError("planned".into()));
+        }
+        Ok(rows.by_key(key).cloned())
     }
 
     async fn project_by_uid(&self, uid: &ProjectUid) -> Result<Option<Project>, StoreError> {

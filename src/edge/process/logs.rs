@@ -90,7 +90,7 @@ enum Format {
 ///
 /// # Errors
 ///
-/// 400 for a cursor that is none, 404 when there never was a process.
+/// 400 for a cursor that is none, 404 for an unknown project.
 pub async fn logs(call: Call) -> Answered {
     let key = call.project()?;
     let query: Query = call.query()?;

@@ -1,7 +1,6 @@
 use std::task::Poll;
 use std::time::Duration;
 
-use super::super::Tail;
 use super::*;
 
 /// Appends records of 100 bytes from `from` to `to`.
@@ -180,34 +179,4 @@ fn rot_in_the_middle_costs_the_rest_of_that_file_and_is_told() {
     let gap = Told::Gap(Some(600), cursor(1, 1_400));
     assert_eq!(told, [bytes(1, 0, 800), gap, bytes(1, 1_400, 3_000)]);
     assert_eq!(told, log.read(Some(cursor(1, 0))));
-}
-
-#[test]
-fn a_tail_is_as_long_as_was_asked_for() {
-    let log = Log::small(1_000, 100);
-    let mut writer = log.open();
-    fill(&log, &mut writer, 0, 3_000);
-    let tail = |records, bytes| {
-        let wanted = Tail { records, bytes };
-        block_on(async {
-            let reader = LogReader::tail(log.path(), wanted, log.grown.subscribe()).await;
-            rest(&mut reader.unwrap()).await
-        })
-    };
-    assert_eq!(tail(0, 1_000), []);
-    assert_eq!(tail(100, 99), []);
-    assert_eq!(tail(1, u64::MAX), [bytes(1, 2_900, 3_000)]);
-    assert_eq!(tail(12, u64::MAX), [bytes(1, 1_800, 3_000)]);
-    assert_eq!(tail(100, 1_750), [bytes(1, 1_300, 3_000)]);
-    assert_eq!(tail(29, u64::MAX), [bytes(1, 100, 3_000)]);
-    assert_eq!(tail(30, u64::MAX), [bytes(1, 0, 3_000)]);
-    assert_eq!(tail(usize::MAX, u64::MAX), [bytes(1, 0, 3_000)]);
-}
-
-#[test]
-fn the_tail_of_an_empty_log_is_empty() {
-    let log = Log::new();
-    let wanted = Tail { records: 10, bytes: 10 };
-    let reader = block_on(LogReader::tail(log.path(), wanted, log.grown.subscribe()));
-    assert_eq!(block_on(rest(&mut reader.unwrap())), []);
 }

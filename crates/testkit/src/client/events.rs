@@ -23,12 +23,6 @@ impl Lines {
         let line = within(SILENCE_MAX, "the next line of an answer", self.0.next()).await;
         Some(String::from_utf8_lossy(&line.ok()??).into_owned())
     }
-
-    /// The next line as JSON.
-    pub async fn next_json(&mut self) -> Option<Value> {
-        let line = self.next().await?;
-        Some(serde_json::from_str(&line).unwrap_or_else(|error| panic!("{error}: {line:?}")))
-    }
 }
 
 /// One server-sent event.
