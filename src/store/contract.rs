@@ -1,6 +1,7 @@
 //! What every store has to do, whatever its database: each function is one
 //! promise. An adapter's tests call [`holds`] with a store of their own.
 
+mod first_version;
 mod rows;
 
 use std::collections::HashSet;
@@ -49,6 +50,9 @@ macro_rules! holds {
 }
 pub(super) use holds;
 
+pub(super) use first_version::{
+    rows_of_the_first_version, rows_of_the_first_version_are_as_new_ones,
+};
 pub(super) use rows::{OWNERS, create, moved, new, step, uid};
 use rows::{delete, ids, key, made, row, sandbox, write};
 

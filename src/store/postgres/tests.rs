@@ -3,6 +3,7 @@ use std::sync::Arc;
 use sandtree_actors::ports::{Store as _, Write, Written};
 use sandtree_model::{Move, Phase};
 use sandtree_testkit::{TcpProxy, TestPostgres, within};
+use sqlx::PgPool;
 use tokio::task::JoinSet;
 
 use super::*;
@@ -183,6 +184,17 @@ async fn a_start_waits_for_a_server_that_is_away_but_not_for_one_that_refuses() 
     server.sql(newer);
     let error = Postgres::open(config(server.url())).await.unwrap_err();
     assert!(error.0.contains("9999"), "{error}");
+}
+
+#[tokio::test]
+async fn a_database_of_the_first_version_keeps_its_rows() {
+    let server = TestPostgres::start().await;
+    let first = PgPool::connect(&server.url()).await.unwrap();
+    MIGRATIONS.run_to(1, &first).await.unwrap();
+    first.close().await;
+    contract::rows_of_the_first_version().iter().for_each(|text| drop(server.sql(text)));
+    let store = Postgres::open(config(server.url())).await.unwrap();
+    contract::rows_of_the_first_version_are_as_new_ones(&store).await;
 }
 
 #[tokio::test]
