@@ -338,7 +338,8 @@ pub(super) async fn a_list_follows_its_cursor_and_its_filters(store: &impl Store
         (Filter { label: label("blue"), after: Some("b".into()), ..all.clone() }, vec!["b-1"]),
         (Filter { label: label("red"), limit: 2, ..all.clone() }, vec!["a", "a-0"]),
         (Filter { label: label("blue"), phase: Some(Phase::Starting), ..all.clone() }, vec!["b"]),
-        (Filter { label: label("' OR 1=1 --"), ..all }, vec![]),
+        (Filter { label: label("' OR 1=1 --"), ..all.clone() }, vec![]),
+        (Filter { label: label("blue\0"), ..all }, vec![]),
     ];
     for (filter, expected) in cases {
         assert_eq!(ids(&store.list(&tenant, &filter).await.unwrap()), expected, "{filter:?}");
