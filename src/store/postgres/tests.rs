@@ -124,6 +124,23 @@ async fn a_connection_that_is_cut_costs_what_was_on_it_and_no_more() {
 }
 
 #[tokio::test]
+async fn a_commit_whose_answer_is_lost_is_in_doubt_and_done_once() {
+    let server = TestPostgres::start().await;
+    let proxy = TcpProxy::start(server.port());
+    let store = Postgres::open(config(server.url_at(proxy.port()))).await.unwrap();
+    for (write, again) in [(create(new(1)), "Repeated"), (start(1, 1), "Stale")] {
+        let write = [write];
+        proxy.lose_answer_to("COMMIT");
+        let error = store.write(&write).await.unwrap_err();
+        assert!(error.0.contains("does not answer"), "{error}");
+        let written = format!("{:?}", store.write(&write).await.unwrap()[0]);
+        assert!(written.starts_with(again), "done already: {written}");
+    }
+    let log = store.transitions(&uid(1), 0, 10).await.unwrap();
+    assert_eq!(log.iter().map(|past| past.generation).collect::<Vec<_>>(), [1, 2]);
+}
+
+#[tokio::test]
 async fn a_connection_that_only_we_see_end_does_not_keep_the_lock() {
     let server = TestPostgres::start().await;
     let proxy = TcpProxy::start(server.port());
