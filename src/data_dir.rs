@@ -160,6 +160,14 @@ mod tests {
     }
 
     #[test]
+    fn its_instance_is_on_the_disk_before_anybody_is_told() {
+        let disk = sandtree_testkit::BlockDisk::mount();
+        let instance = DataDir::open(&disk.path()).unwrap().instance().clone();
+        let left = disk.after_a_power_cut();
+        assert_eq!(*DataDir::open(&left.path()).unwrap().instance(), instance);
+    }
+
+    #[test]
     fn a_second_server_is_told_so() {
         let scratch = tempfile::tempdir().unwrap();
         let first = DataDir::open(scratch.path()).unwrap();

@@ -50,3 +50,19 @@ impl OwnerRange {
         i64::from(self.first) + i64::from(self.count)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn both_databases_have_the_same_migrations() {
+        let numbers = |of: &'static sqlx::migrate::Migrator| {
+            of.iter().map(|it| (it.version, &*it.description)).collect::<Vec<_>>()
+        };
+        let (sqlite, postgres) = (numbers(&sqlite::MIGRATIONS), numbers(&postgres::MIGRATIONS));
+        assert_eq!(sqlite, postgres);
+        let expected = (1..).take(sqlite.len()).collect::<Vec<i64>>();
+        assert_eq!(sqlite.iter().map(|(number, _)| *number).collect::<Vec<_>>(), expected);
+    }
+}

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use sandtree_model::{Answer, Failure, Fault, Principal, ProjectKey, ProjectUid, Refusal};
 
-use crate::ports::{StoreError, Write};
+use crate::ports::StoreError;
 use crate::tree::Tree;
 
 /// Attempts, and the pause between two: ten minutes in all.
@@ -57,8 +57,7 @@ async fn attempt(tree: &Tree, by: &Principal, made: &Made) -> Answer<()> {
     let (key, uid) = match made {
         Made::Project(key, uid) | Made::Once(key, uid) => (key.clone(), uid),
         Made::Perhaps { uid, has_idempotency_key } => {
-            // Answered after all earlier writes, which are decided by then.
-            tree.context().write(None, Write::Activity(Vec::new())).await?;
+            tree.context().earlier_writes_decided().await?;
             let row = tree.context().store.project_by_uid(uid).await;
             let row = row.map_err(|StoreError(why)| Fault::StoreAway(why))?;
             let Some(row) = row else { return Ok(()) };

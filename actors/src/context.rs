@@ -205,6 +205,16 @@ impl Context {
         }
     }
 
+    /// Waits until every earlier write is decided, whoever asked for it and has given up.
+    /// Before that, a row that is read tells nothing about a write that is in doubt.
+    ///
+    /// # Errors
+    ///
+    /// [`Fault::StoreAway`] while the store is.
+    pub(crate) async fn earlier_writes_decided(&self) -> Answer<()> {
+        self.write(None, Write::Activity(Vec::new())).await.map(drop)
+    }
+
     /// How many writes wait; nothing while the repository is being restarted.
     pub(crate) fn writes_waiting(&self) -> Option<Fullness> {
         self.lock_repository().as_ref().map(Repository::fullness)

@@ -14,8 +14,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ractor::{Actor, ActorProcessingErr, ActorRef, RpcReplyPort};
-use sandtree_model::{Answer, Fault, Project, Refusal, Transition};
-use tokio::sync::Semaphore;
+use sandtree_model::durations::Span;
+use sandtree_model::{Answer, Failure, Fault, Project, Refusal, Transition};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::ask::ask;
 use crate::context::Context;
@@ -38,8 +39,7 @@ pub(crate) enum RepositoryMsg {
 /// A write that waits for its transaction.
 pub(crate) struct Pending {
     write: Write,
-    live: Option<Arc<Live>>,
-    reply: RpcReplyPort<Answer<Written>>,
+    writer: Writer,
 }
 
 /// Writes that go together, and who waits for each.
@@ -50,7 +50,12 @@ pub(crate) struct Batch {
 }
 
 /// Where the row is shown, and who waits for the outcome.
-type Writer = (Option<Arc<Live>>, RpcReplyPort<Answer<Written>>);
+struct Writer {
+    live: Option<Arc<Live>>,
+    reply: RpcReplyPort<Answer<Written>>,
+    /// Taken until the write is decided, also when nobody waits for it any more.
+    _place: OwnedSemaphorePermit,
+}
 
 /// How others reach the repository.
 #[derive(Clone)]
@@ -70,16 +75,26 @@ impl Repository {
         Fullness::of_places("writes", &self.places, self.waiting_max)
     }
 
-    /// Writes, and answers after the commit. The row is shown in `live` by then.
+    /// Writes, and answers after the commit. The row is shown in `live` by then. A write
+    /// that is answered with [`Fault::StoreAway`] may be done all the same, also later.
     pub(crate) async fn write(&self, live: Option<Arc<Live>>, write: Write) -> Answer<Written> {
-        let Ok(_place) = self.places.try_acquire() else {
+        let Ok(_place) = Arc::clone(&self.places).try_acquire_owned() else {
             let what = format!("{} writes", self.waiting_max);
             return Err(Refusal::Busy { what: what.into() }.into());
         };
-        ask(&self.actor, WRITE_TIMEOUT, |reply| {
-            RepositoryMsg::Write(Box::new(Pending { write, live, reply }))
+        let asked = ask(&self.actor, WRITE_TIMEOUT, |reply| {
+            let writer = Writer { live, reply, _place };
+            RepositoryMsg::Write(Box::new(Pending { write, writer }))
         })
-        .await?
+        .await;
+        match asked {
+            // The repository itself always answers at once, so it is the store that is silent.
+            Err(Failure::Faulted(Fault::TimedOut { limit, .. })) => {
+                let why = format!("it did not answer within {}", Span(limit));
+                Err(Fault::StoreAway(why.into()).into())
+            }
+            answered => answered?,
+        }
     }
 }
 
@@ -128,9 +143,9 @@ impl State {
         }
         let size = self.waiting.len().min(self.context.settings.batch_max.max(1));
         let mut batch = Batch::default();
-        for Pending { write, live, reply } in self.waiting.drain(..size) {
+        for Pending { write, writer } in self.waiting.drain(..size) {
             batch.writes.push(write);
-            batch.writers.push((live, reply));
+            batch.writers.push(writer);
         }
         self.is_writing = true;
         metrics::histogram!("sandtree_commit_writes").record(u32::try_from(size).unwrap_or(0));
@@ -151,17 +166,17 @@ impl State {
         match outcome {
             Ok(outcomes) => {
                 let writers = batch.writes.iter().zip(batch.writers);
-                for ((write, (live, reply)), written) in writers.zip(outcomes) {
-                    if let (Some(live), Written::Row(row)) = (live, &written) {
-                        publish(&live, write, row);
+                for ((write, writer), written) in writers.zip(outcomes) {
+                    if let (Some(live), Written::Row(row)) = (&writer.live, &written) {
+                        publish(live, write, row);
                     }
-                    answer(reply, Ok(written));
+                    answer(writer.reply, Ok(written));
                 }
             }
             Err(StoreError(why)) => {
                 tracing::error!(%why, writes = batch.writes.len(), "the store did not take a batch");
-                for (_, reply) in batch.writers {
-                    answer(reply, Err(Fault::StoreAway(why.clone()).into()));
+                for writer in batch.writers {
+                    answer(writer.reply, Err(Fault::StoreAway(why.clone()).into()));
                 }
             }
         }

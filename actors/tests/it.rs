@@ -18,6 +18,8 @@ mod life;
 mod once;
 #[path = "it/pool.rs"]
 mod pool;
+#[path = "it/power_cut.rs"]
+mod power_cut;
 #[path = "it/store.rs"]
 mod store;
 #[path = "it/turns.rs"]

@@ -117,6 +117,10 @@ impl<D: Database> Store for SqlStore<D> {
         let after = filter.after.as_deref().unwrap_or_default();
         let mut args = args![tenant.as_str(), after, i64::from(filter.limit.min(ROWS_MAX))];
         if let Some((name, value)) = &filter.label {
+            // No label has a NUL, and not every database takes a text with one.
+            if name.contains('\0') || value.contains('\0') {
+                return Ok(Vec::new());
+            }
             args.extend(args![&**name, &**value]);
         }
         if let Some(phase) = filter.phase {

@@ -1,6 +1,7 @@
 //! What every store has to do, whatever its database: each function is one
 //! promise. An adapter's tests call [`holds`] with a store of their own.
 
+mod first_version;
 mod rows;
 
 use std::collections::HashSet;
@@ -49,6 +50,9 @@ macro_rules! holds {
 }
 pub(super) use holds;
 
+pub(super) use first_version::{
+    rows_of_the_first_version, rows_of_the_first_version_are_as_new_ones,
+};
 pub(super) use rows::{OWNERS, create, moved, new, step, uid};
 use rows::{delete, ids, key, made, row, sandbox, write};
 
@@ -334,7 +338,8 @@ pub(super) async fn a_list_follows_its_cursor_and_its_filters(store: &impl Store
         (Filter { label: label("blue"), after: Some("b".into()), ..all.clone() }, vec!["b-1"]),
         (Filter { label: label("red"), limit: 2, ..all.clone() }, vec!["a", "a-0"]),
         (Filter { label: label("blue"), phase: Some(Phase::Starting), ..all.clone() }, vec!["b"]),
-        (Filter { label: label("' OR 1=1 --"), ..all }, vec![]),
+        (Filter { label: label("' OR 1=1 --"), ..all.clone() }, vec![]),
+        (Filter { label: label("blue\0"), ..all }, vec![]),
     ];
     for (filter, expected) in cases {
         assert_eq!(ids(&store.list(&tenant, &filter).await.unwrap()), expected, "{filter:?}");

@@ -15,7 +15,7 @@ use std::time::Duration;
 use rand::Rng as _;
 use sandtree_actors::Fullness;
 use sandtree_actors::ports::StoreError;
-use sqlx::migrate::MigrateError;
+use sqlx::migrate::{MigrateError, Migrator};
 use sqlx::postgres::{PgArguments, PgConnectOptions, PgConnection};
 use sqlx::{ConnectOptions as _, Executor as _};
 use tokio::time::Instant;
@@ -25,6 +25,9 @@ use super::database::{Arg, Database, Readable, Transaction, bind};
 use super::sql::{self, Each};
 use error::Trouble;
 use seats::{Seat, Seats};
+
+/// What brings the tables up to date.
+pub(super) static MIGRATIONS: Migrator = sqlx::migrate!("migrations/postgres");
 
 /// Time between two attempts to connect when the server starts.
 const START_PAUSE: Duration = Duration::from_millis(500);
@@ -147,8 +150,7 @@ impl Server {
         let seat = self.writer.take().await?;
         let mut connection = self.connect_writer().await?;
         // `run` would do the same with a future that is not `Send`.
-        let migrator = sqlx::migrate!("migrations/postgres");
-        let migrations = migrator.run_direct(None, &mut connection, false).await;
+        let migrations = MIGRATIONS.run_direct(None, &mut connection, false).await;
         if let Err(why) = migrations {
             if let MigrateError::Execute(error) | MigrateError::ExecuteMigration(error, _) = why {
                 return Err(error.into());

@@ -15,6 +15,7 @@ use std::time::Duration;
 use sandtree_actors::Fullness;
 use sandtree_actors::ports::StoreError;
 use sqlx::Executor as _;
+use sqlx::migrate::Migrator;
 use sqlx::pool::PoolConnection;
 use sqlx::sqlite::{
     SqliteArguments, SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions,
@@ -25,6 +26,9 @@ use super::adapter::{Bounds, SqlStore};
 use super::database::{Arg, Database, Readable, Transaction, bind};
 use super::sql::{self, Each};
 use error::{fault, unopened};
+
+/// What brings the tables up to date.
+pub(super) static MIGRATIONS: Migrator = sqlx::migrate!("migrations/sqlite");
 
 /// Size of a page of a new file. A move touches pages all over the file, and each
 /// is written to the log as a whole; the usual row still fits in one.
@@ -112,7 +116,7 @@ impl Sqlite {
         let bounds = config.bounds;
         let writer = pool(1).acquire_timeout(bounds.write_timeout).connect_with(writing).await;
         let writer = writer.map_err(|why| unopened(&config.path, &why))?;
-        let migrations = sqlx::migrate!("migrations/sqlite").run(&writer).await;
+        let migrations = MIGRATIONS.run(&writer).await;
         migrations.map_err(|why| unopened(&config.path, &why))?;
         let readers = pool(config.readers_max.max(1))
             .acquire_timeout(bounds.read_timeout)

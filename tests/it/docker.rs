@@ -22,6 +22,8 @@ mod main_job;
 mod metrics;
 #[path = "docker/pool.rs"]
 mod pool;
+#[path = "docker/power_cut.rs"]
+mod power_cut;
 #[path = "docker/private_engine.rs"]
 mod private_engine;
 #[path = "docker/races.rs"]

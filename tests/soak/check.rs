@@ -28,6 +28,7 @@ pub(crate) async fn losses(server: &TestServer, ledgers: &mut [Ledger]) -> Vec<S
             Ok(shown) => {
                 ledger.found(phase_of(&shown));
                 if !shown.is_null() {
+                    losses.extend(ledger.lost_move(&shown));
                     losses.extend(wrong_pids(&client, ledger).await);
                     losses.extend(lost_files(&client, ledger).await);
                     losses.extend(lost_lines(&client, &ledger.id).await);
@@ -109,7 +110,7 @@ async fn lost_lines(client: &Client, id: &str) -> Vec<String> {
     if answer.status != 200 {
         return vec![format!("{path}: {} {}", answer.status, answer.text())];
     }
-    broken_lines(id, &answer.text()).into_iter().collect()
+    broken_lines(id, &answer.text(), LINES).into_iter().collect()
 }
 
 /// Containers that should not be, or are missing, once nothing moves any more.

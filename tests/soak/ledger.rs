@@ -15,6 +15,8 @@ pub(crate) struct Ledger {
     /// The versions that each file may have; none of them: it may be absent.
     files: BTreeMap<u8, BTreeSet<u64>>,
     versions: u64,
+    /// Who it is, and the generation of the last move that was answered.
+    answered: Option<(Value, u64)>,
     /// Pids of process and shell, and the generation they belong to.
     pids: Option<(u64, Value, Value)>,
     /// Answers that nobody expected.
@@ -30,6 +32,7 @@ impl Ledger {
             at: BTreeSet::from([None]),
             files: BTreeMap::new(),
             versions: 0,
+            answered: None,
             pids: None,
             odd: Vec::new(),
             answers: 0,
@@ -70,7 +73,22 @@ impl Ledger {
         if at.is_none() {
             self.files.clear();
             self.pids = None;
+            self.answered = None;
         }
+    }
+
+    /// A move was answered with this document, which shows nothing of one that is gone.
+    pub(crate) fn answered(&mut self, shown: &Value) {
+        if let Some(generation) = shown["generation"].as_u64() {
+            self.answered = Some((shown["uid"].clone(), generation));
+        }
+    }
+
+    /// What is wrong with a project that is where it was before a move that was answered.
+    pub(crate) fn lost_move(&self, shown: &Value) -> Option<String> {
+        let (uid, generation) = self.answered.as_ref()?;
+        let is_behind = shown["uid"] == *uid && shown["generation"].as_u64() < Some(*generation);
+        is_behind.then(|| format!("{}: generation {generation} was answered: {shown}", self.id))
     }
 
     /// Remembers who runs, from the project's document.

@@ -52,9 +52,16 @@ pub(crate) fn version_of(
     versions.iter().find(holds).copied()
 }
 
-/// The process numbers its lines: each is the next one, or the first of a new start.
-pub(crate) fn broken_lines(id: &str, text: &str) -> Option<String> {
+/// The process numbers its lines: each is the next one, or the first of a new start. With
+/// fewer than `lines_max`, the log's first line is among them.
+pub(crate) fn broken_lines(id: &str, text: &str, lines_max: usize) -> Option<String> {
     let numbers: Vec<Option<u64>> = text.lines().map(|line| line.parse().ok()).collect();
+    if let Some(first) = numbers.first()
+        && numbers.len() < lines_max
+        && *first != Some(0)
+    {
+        return Some(format!("{id}: its log begins with {first:?}"));
+    }
     let breaks = |pair: &&[Option<u64>]| match pair {
         [Some(before), Some(after)] => *after != before + 1 && *after != 0,
         _ => true,

@@ -196,7 +196,10 @@ impl Worker {
         self.ledger.at.insert(to);
         let came = send(call).await;
         match &came {
-            Came::Done(_) => self.ledger.found(to),
+            Came::Done(shown) => {
+                self.ledger.found(to);
+                self.ledger.answered(shown);
+            }
             Came::Nothing => {}
             // Whether it has moved nobody knows; a refusal says that it has not.
             Came::Odd(_) => drop(self.ledger.at.insert(from)),

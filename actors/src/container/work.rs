@@ -70,6 +70,7 @@ impl Work {
     /// Does an operation, or only settles.
     pub(super) async fn run(&self, operation: Option<Operation>) -> Answer<()> {
         if self.is_row_in_doubt {
+            self.context.earlier_writes_decided().await?;
             self.reread(&self.row()).await?;
         }
         if self.row().phase == Phase::Deleted {

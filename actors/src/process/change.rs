@@ -94,6 +94,7 @@ impl Task {
 
     /// Reads what the store has, and starts or ends what runs accordingly.
     async fn settle(&self) -> Answer<()> {
+        self.context.earlier_writes_decided().await?;
         let stored = self.context.store.project_by_uid(&self.live.row().uid).await;
         let Some(stored) = stored.map_err(|error| Fault::StoreAway(error.0))? else {
             return Ok(());

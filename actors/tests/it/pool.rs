@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 
 use sandtree_actors::ports::EngineError;
 use sandtree_model::LimitsPatch;
-use sandtree_testkit::{FaultPlan, Mischief, Op, StorePlan, until};
+use sandtree_testkit::{FaultPlan, Mischief, Op, StoreFault, StorePlan, When, until};
 
 use crate::world::{
-    CreateRequest, Failure, Operation, Phase, Refusal, Running, SandboxUid, World,
+    CreateRequest, Failure, Operation, Phase, Refusal, Running, SandboxUid, Tree, World,
     assert_runs_once, named, tester,
 };
 
@@ -113,6 +113,28 @@ async fn a_create_whose_commit_is_in_doubt_leaves_nothing_behind() {
     until("one container", async || sandboxes(&world).len() == 1).await;
     let left = std::fs::read_dir(world.dir.path().join("pool")).expect("the pool's notes");
     assert_eq!(left.count(), 1);
+}
+
+#[tokio::test]
+async fn a_sandbox_that_was_given_away_as_the_server_died_has_one_project() {
+    let world = world(1);
+    let tree = world.spawn().await;
+    until_ready(&tree, 1).await;
+    let pooled = sandboxes(&world).remove(0);
+    // The project is committed, and the pool was not told.
+    world.store.plan(StorePlan::none().nth(1, When::After, StoreFault::Hang));
+    let create = |tree: Tree| async move { tree.create(&tester(), started("p")).await };
+    let _cut_off = tree.begin_call(create);
+    world.store.hangs().await;
+    tree.crash().await;
+    let tree = world.spawn().await;
+    let view = tree.wait_for("p", Phase::Running).await;
+    assert_eq!(view.project.sandbox, pooled);
+    until_ready(&tree, 1).await;
+    let next = tree.create(started("q")).await.expect("a project");
+    assert_ne!(next.project.sandbox, pooled, "it has two projects");
+    assert_runs_once(&world, &pooled);
+    world.store.assert_sound();
 }
 
 #[tokio::test]

@@ -12,6 +12,7 @@
 //! an end and says what it waited for.
 #![expect(clippy::missing_panics_doc, reason = "a test that cannot go on panics")]
 
+mod block_disk;
 mod client;
 mod clock;
 pub mod docker;
@@ -26,6 +27,7 @@ mod small_disk;
 mod store;
 mod wait;
 
+pub use block_disk::BlockDisk;
 pub use client::{Call as HttpCall, Client, Lines, Response, ServerEvent, Sse, Terminal};
 pub use clock::TestClock;
 pub use engine::plan::{FaultPlan, Mischief, Op, Trouble, When};

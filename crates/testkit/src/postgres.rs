@@ -143,6 +143,21 @@ impl TestPostgres {
         .await;
     }
 
+    /// Every process of it stands still: its port takes connections, and nothing answers.
+    pub fn freeze(&self) {
+        self.processes().into_iter().for_each(|pid| signal(pid, Signal::STOP));
+    }
+
+    /// It goes on.
+    pub fn thaw(&self) {
+        self.processes().into_iter().for_each(|pid| signal(pid, Signal::CONT));
+    }
+
+    fn processes(&self) -> Vec<u32> {
+        let postmaster = self.postmaster.as_ref().expect("a PostgreSQL that runs").id();
+        [postmaster].into_iter().chain(children(postmaster)).collect()
+    }
+
     /// Ends it as an administrator would who does not wait for its clients.
     pub fn stop(&mut self) {
         let mut postmaster = self.postmaster.take().expect("a PostgreSQL that runs");

@@ -2,11 +2,17 @@
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use tempfile::TempDir;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpSocket, TcpStream, UnixListener, UnixStream};
 use tokio::sync::watch;
 use tokio::task::{AbortHandle, JoinSet};
+
+/// Most that is carried at once.
+const PIECE_BYTES: usize = 64 * 1024;
 
 /// Forwards connections to the engine's socket, until it is cut.
 pub struct EngineProxy {
@@ -80,15 +86,25 @@ pub struct TcpProxy {
     upstream: u16,
     address: SocketAddr,
     stranded: watch::Sender<u64>,
+    last_words: LastWords,
     forwarding: Option<AbortHandle>,
 }
+
+/// What is carried to the server, and is the last that its connection carries.
+type LastWords = Arc<Mutex<Option<&'static str>>>;
 
 impl TcpProxy {
     /// A proxy on a free port, in front of a port.
     #[must_use]
     pub fn start(upstream: u16) -> Self {
         let address = (Ipv4Addr::LOCALHOST, 0).into();
-        let mut proxy = Self { upstream, address, stranded: watch::channel(0).0, forwarding: None };
+        let mut proxy = Self {
+            upstream,
+            address,
+            stranded: watch::channel(0).0,
+            last_words: LastWords::default(),
+            forwarding: None,
+        };
         proxy.restore();
         proxy
     }
@@ -110,9 +126,15 @@ impl TcpProxy {
     pub fn restore(&mut self) {
         let listener = listen(self.address);
         self.address = listener.local_addr().expect("an address of the proxy's own");
-        let (upstream, stranded) = (self.upstream, self.stranded.clone());
-        let forwarding = forward_tcp(listener, upstream, stranded);
+        let (stranded, last_words) = (self.stranded.clone(), Arc::clone(&self.last_words));
+        let forwarding = forward_tcp(listener, self.upstream, stranded, last_words);
         self.forwarding = Some(tokio::spawn(forwarding).abort_handle());
+    }
+
+    /// The next that a client says with this in it reaches the server, and its connection
+    /// ends as soon as the server answers: what it says is done, and the client cannot know.
+    pub fn lose_answer_to(&self, words: &'static str) {
+        *self.last_words.lock().unwrap_or_else(PoisonError::into_inner) = Some(words);
     }
 
     /// From now on nothing goes through the connections that there are, and neither
@@ -136,19 +158,61 @@ fn listen(address: SocketAddr) -> TcpListener {
 }
 
 /// Its connections end with it.
-async fn forward_tcp(listener: TcpListener, upstream: u16, stranded: watch::Sender<u64>) {
+async fn forward_tcp(
+    listener: TcpListener,
+    upstream: u16,
+    stranded: watch::Sender<u64>,
+    last_words: LastWords,
+) {
     let mut connections = JoinSet::new();
     while let Ok((mut client, _)) = listener.accept().await {
         while connections.try_join_next().is_some() {}
-        let mut stranded = stranded.subscribe();
+        let (mut stranded, last_words) = (stranded.subscribe(), Arc::clone(&last_words));
         connections.spawn(async move {
             let address = (Ipv4Addr::LOCALHOST, upstream);
             let Ok(mut server) = TcpStream::connect(address).await else { return };
             tokio::select! {
-                // Either side may go away at any time.
-                _ = tokio::io::copy_bidirectional(&mut client, &mut server) => {}
+                () = carry(&mut client, &mut server, &last_words) => {}
                 Ok(()) = stranded.changed() => std::future::pending().await,
             }
         });
     }
+}
+
+/// Carries bytes both ways until either side goes away, or its last words are answered.
+async fn carry(client: &mut TcpStream, server: &mut TcpStream, last_words: &LastWords) {
+    let (mut from_client, mut to_client) = client.split();
+    let (mut from_server, mut to_server) = server.split();
+    let is_over = AtomicBool::new(false);
+    let there = async {
+        let mut bytes = vec![0; PIECE_BYTES];
+        while let Ok(count @ 1..) = from_client.read(&mut bytes).await {
+            if are_last(last_words, &bytes[..count]) {
+                is_over.store(true, Ordering::Relaxed);
+            }
+            if to_server.write_all(&bytes[..count]).await.is_err() {
+                return;
+            }
+        }
+    };
+    let back = async {
+        let mut bytes = vec![0; PIECE_BYTES];
+        while let Ok(count @ 1..) = from_server.read(&mut bytes).await {
+            let is_over = is_over.load(Ordering::Relaxed);
+            if is_over || to_client.write_all(&bytes[..count]).await.is_err() {
+                return;
+            }
+        }
+    };
+    tokio::select! {
+        () = there => {}
+        () = back => {}
+    }
+}
+
+/// Whether the last words are among these; they are said once.
+fn are_last(last_words: &LastWords, said: &[u8]) -> bool {
+    let mut last = last_words.lock().unwrap_or_else(PoisonError::into_inner);
+    let says = |words: &str| said.windows(words.len()).any(|it| it == words.as_bytes());
+    last.take_if(|words| says(words)).is_some()
 }

@@ -39,7 +39,12 @@ impl ServerSetup {
 
     /// Starts it on a fresh data directory.
     pub async fn start(self) -> TestServer {
-        let dir = tempfile::tempdir().expect("a directory for the server");
+        self.start_in(&std::env::temp_dir()).await
+    }
+
+    /// As [`ServerSetup::start`], with its data directory below another one.
+    pub async fn start_in(self, parent: &Path) -> TestServer {
+        let dir = tempfile::tempdir_in(parent).expect("a directory for the server");
         let running = Running::start(&self, dir.path(), ANY_PORT).await;
         let running = running.expect("a server that starts");
         TestServer { setup: self, dir, address: running.address, running: Some(running) }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use sandtree_actors::ports::{Filter, MoveWrite, Store, StoreError, Write, Written};
@@ -19,6 +20,8 @@ use crate::wait::{LONG, within};
 pub enum StoreFault {
     /// The store does not answer.
     Away,
+    /// It takes so long.
+    Late(Duration),
     /// The write does not end, until its writer does.
     Hang,
     /// The adapter has a bug.
@@ -178,6 +181,10 @@ impl MemoryStore {
         match fault {
             None => Ok(()),
             Some(StoreFault::Away) => Err(StoreError("planned".into())),
+            Some(StoreFault::Late(by)) => {
+                tokio::time::sleep(by).await;
+                Ok(())
+            }
             Some(StoreFault::Panic) => panic!("planned"),
             Some(StoreFault::Hang) => {
                 self.shared.hanging.send_modify(|count| *count += 1);

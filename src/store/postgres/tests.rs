@@ -3,6 +3,7 @@ use std::sync::Arc;
 use sandtree_actors::ports::{Store as _, Write, Written};
 use sandtree_model::{Move, Phase};
 use sandtree_testkit::{TcpProxy, TestPostgres, within};
+use sqlx::PgPool;
 use tokio::task::JoinSet;
 
 use super::*;
@@ -123,6 +124,23 @@ async fn a_connection_that_is_cut_costs_what_was_on_it_and_no_more() {
 }
 
 #[tokio::test]
+async fn a_commit_whose_answer_is_lost_is_in_doubt_and_done_once() {
+    let server = TestPostgres::start().await;
+    let proxy = TcpProxy::start(server.port());
+    let store = Postgres::open(config(server.url_at(proxy.port()))).await.unwrap();
+    for (write, again) in [(create(new(1)), "Repeated"), (start(1, 1), "Stale")] {
+        let write = [write];
+        proxy.lose_answer_to("COMMIT");
+        let error = store.write(&write).await.unwrap_err();
+        assert!(error.0.contains("does not answer"), "{error}");
+        let written = format!("{:?}", store.write(&write).await.unwrap()[0]);
+        assert!(written.starts_with(again), "done already: {written}");
+    }
+    let log = store.transitions(&uid(1), 0, 10).await.unwrap();
+    assert_eq!(log.iter().map(|past| past.generation).collect::<Vec<_>>(), [1, 2]);
+}
+
+#[tokio::test]
 async fn a_connection_that_only_we_see_end_does_not_keep_the_lock() {
     let server = TestPostgres::start().await;
     let proxy = TcpProxy::start(server.port());
@@ -183,6 +201,17 @@ async fn a_start_waits_for_a_server_that_is_away_but_not_for_one_that_refuses() 
     server.sql(newer);
     let error = Postgres::open(config(server.url())).await.unwrap_err();
     assert!(error.0.contains("9999"), "{error}");
+}
+
+#[tokio::test]
+async fn a_database_of_the_first_version_keeps_its_rows() {
+    let server = TestPostgres::start().await;
+    let first = PgPool::connect(&server.url()).await.unwrap();
+    MIGRATIONS.run_to(1, &first).await.unwrap();
+    first.close().await;
+    contract::rows_of_the_first_version().iter().for_each(|text| drop(server.sql(text)));
+    let store = Postgres::open(config(server.url())).await.unwrap();
+    contract::rows_of_the_first_version_are_as_new_ones(&store).await;
 }
 
 #[tokio::test]

@@ -5,6 +5,7 @@ use std::process::{Command, Stdio};
 
 use sandtree_actors::ports::{Filter, Store as _};
 use sandtree_model::{Move, Phase};
+use sandtree_testkit::BlockDisk;
 use tempfile::TempDir;
 
 use super::*;
@@ -87,6 +88,27 @@ async fn what_was_answered_survives_sigkill() {
         (count(&store, "projects").await, count(&store, "transitions").await);
     assert_eq!(projects, transitions, "a project and its transition come together");
     assert_eq!(projects % 2, 0, "a batch is written as a whole or not at all");
+}
+
+#[tokio::test]
+async fn what_was_answered_is_on_the_disk() {
+    let disk = BlockDisk::mount();
+    let store = Sqlite::open(config(&disk.path())).await.unwrap();
+    let moves = [(Move::Created, Phase::Stopped), (Move::StartAsked, Phase::Starting)];
+    for number in 0..3 {
+        store.write(&[create(new(number))]).await.unwrap();
+        for (generation, (by, to)) in (1..).zip(moves) {
+            store.write(&[moved(step(number, generation, by, to))]).await.unwrap();
+            let answered = store.project_by_uid(&uid(number)).await.unwrap();
+
+            let disk = disk.after_a_power_cut();
+            let left = Sqlite::open(config(&disk.path())).await.unwrap();
+            assert_eq!(left.project_by_uid(&uid(number)).await.unwrap(), answered);
+            let log = left.transitions(&uid(number), generation, 10).await.unwrap();
+            assert_eq!(log.len(), 1, "{by} of {number}");
+            left.close().await;
+        }
+    }
 }
 
 #[tokio::test]
@@ -235,6 +257,20 @@ async fn a_writer_that_hangs_is_told_in_time() {
     assert!(error.0.contains("did not answer within 200ms") || error.0.contains("busy"), "{error}");
     drop(held);
     store.write(&[create(new(1))]).await.expect("once it is free");
+}
+
+#[tokio::test]
+async fn a_file_of_the_first_version_keeps_its_rows() {
+    let dir = tempfile::tempdir().unwrap();
+    let config = config(dir.path());
+    let first = SqliteConnectOptions::new().filename(&config.path).create_if_missing(true);
+    let first = SqlitePool::connect_with(first).await.unwrap();
+    MIGRATIONS.run_to(1, &first).await.unwrap();
+    for statement in contract::rows_of_the_first_version() {
+        sqlx::query(sqlx::AssertSqlSafe(statement)).execute(&first).await.unwrap();
+    }
+    first.close().await;
+    contract::rows_of_the_first_version_are_as_new_ones(&Sqlite::open(config).await.unwrap()).await;
 }
 
 #[tokio::test]

@@ -177,6 +177,31 @@ async fn a_connection_to_postgresql_that_is_cut_is_made_again() {
 }
 
 #[tokio::test]
+async fn postgresql_that_stands_still_is_as_good_as_away() {
+    let postgres = TestPostgres::start().await;
+    let server = server().env("SANDTREE_STORE__URL", postgres.url()).start().await;
+    let client = server.client();
+    let before = Before::running(&client).await;
+    let process = before.up.put_process(&json!({ "argv": ["sleep", "1000"] })).await;
+    postgres.freeze();
+    let new = json!({ "id": "new", "profile": "small" });
+    // All at once, because each is told only when the time of a write is over.
+    tokio::join!(
+        refused_for_now(&client, "/v1/projects/up/pause", &Value::Null),
+        refused_for_now(&client, "/v1/projects", &new),
+        before.runs_on(),
+    );
+    postgres.thaw();
+    // What was asked for and not answered may be under way.
+    until("the sandbox to run", async || {
+        client.post_empty("/v1/projects/up/resume").await.status == 200
+    })
+    .await;
+    assert_eq!(before.up.process().await["pid"], process["pid"], "nothing was ended for it");
+    before.is_as_before().await;
+}
+
+#[tokio::test]
 async fn a_start_waits_for_postgresql_and_the_sandbox_is_found_again() {
     let mut postgres = TestPostgres::start().await;
     let mut server = server().env("SANDTREE_STORE__URL", postgres.url()).start().await;

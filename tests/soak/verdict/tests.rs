@@ -59,10 +59,12 @@ fn a_write_that_is_lost_torn_or_undone_is_told() {
 #[test]
 fn a_line_that_is_lost_doubled_torn_or_out_of_order_is_told() {
     for sound in ["", "7\n", "7\n8\n9\n", "7\n8\n0\n1\n"] {
-        assert_eq!(broken_lines("one", sound), None, "{sound:?}");
+        assert_eq!(broken_lines("one", sound, 1), None, "{sound:?}");
     }
+    assert_eq!(broken_lines("one", "0\n1\n", 3), None);
+    assert!(broken_lines("one", "1\n2\n", 3).is_some(), "its beginning is gone");
     for broken in ["7\n9\n", "7\n8\n8\n", "7\n8\n7\n", "7\n8x\n9\n", "7\n\n8\n", "0\n0\n2\n"] {
-        assert!(broken_lines("one", broken).is_some(), "{broken:?}");
+        assert!(broken_lines("one", broken, 1).is_some(), "{broken:?}");
     }
 }
 
@@ -139,4 +141,19 @@ fn a_process_or_a_shell_that_is_another_one_is_told() {
     }
     let moved = json!({ "generation": 4, "process": { "pid": 9 } });
     assert_eq!(ledger.wrong_pids(&moved), None, "it was started again since");
+}
+
+#[test]
+fn a_move_that_was_answered_and_is_undone_is_told() {
+    let shown = |uid: &str, generation: u64| json!({ "uid": uid, "generation": generation });
+    let mut ledger = Ledger::new(0);
+    assert_eq!(ledger.lost_move(&shown("a", 1)), None, "nothing was answered");
+    ledger.answered(&shown("a", 4));
+    ledger.answered(&Value::Null);
+    for sound in [shown("a", 4), shown("a", 6), shown("b", 1)] {
+        assert_eq!(ledger.lost_move(&sound), None, "{sound}");
+    }
+    assert!(ledger.lost_move(&shown("a", 3)).is_some());
+    ledger.found(None);
+    assert_eq!(ledger.lost_move(&shown("a", 1)), None, "it was deleted since");
 }

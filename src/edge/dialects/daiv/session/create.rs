@@ -125,9 +125,9 @@ pub(in super::super) async fn create(mut call: Call) -> Result<Response, Refused
 async fn make_folders(call: &Call, key: &sandtree_model::ProjectKey) -> Result<(), Refused> {
     let files = call.context.tree.files(key).await?;
     let made = files.write(|workspace| {
-        let batch = workspace.batched();
         let mut paths = folders().into_iter();
-        let made = paths.try_for_each(|path: WorkspacePath| batch.mkdir(&path, Parents::Create));
+        let made =
+            paths.try_for_each(|path: WorkspacePath| workspace.mkdir(&path, Parents::Create));
         (made, Vec::new())
     });
     Ok(made.await?)
