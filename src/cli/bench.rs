@@ -76,9 +76,9 @@ impl Bench {
         }
         let measured = measured?;
         if self.json {
-            say_line(&self.document(&measured).to_string())
+            say_line(&self.document(&measured).to_string()).await
         } else {
-            say(self.table(&measured).text(Paint::on(&std::io::stdout())))
+            say(self.table(&measured).text(Paint::on(&std::io::stdout()))).await
         }
     }
 

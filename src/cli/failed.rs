@@ -1,5 +1,7 @@
 //! Why the program ends with a code other than 0, and what to do about it.
 
+use std::io::Write as _;
+
 use sandtree_client::ClientError;
 
 use super::paint::Paint;
@@ -72,13 +74,14 @@ impl Failed {
         Failed::Other(format!("{what}: {error}").into())
     }
 
-    /// A failure to write to standard output. A reader that is gone has heard enough:
-    /// nothing is said, and the code is that of a program which `SIGPIPE` ended.
-    pub(super) fn stdout(error: &std::io::Error) -> Self {
+    /// A failure to write to standard output or standard error. A reader that is gone
+    /// has heard enough: nothing is said, and the code is that of a program which
+    /// `SIGPIPE` ended.
+    pub(super) fn output(stream: &str, error: &std::io::Error) -> Self {
         if error.kind() == std::io::ErrorKind::BrokenPipe {
             return Failed::Said(128 + 13);
         }
-        Failed::here("standard output cannot be written", error)
+        Failed::here(format_args!("{stream} cannot be written"), error)
     }
 
     /// The program's exit code.
@@ -104,6 +107,14 @@ impl Failed {
                 }
             }
             Failed::Said(code) => *code,
+        }
+    }
+
+    /// Says it on standard error, unless it was said already.
+    pub(super) fn tell(&self) {
+        if let Some(text) = self.text(Paint::on(&std::io::stderr())) {
+            // There is nowhere else to say it.
+            let _ = writeln!(std::io::stderr(), "{text}");
         }
     }
 

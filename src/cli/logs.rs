@@ -3,15 +3,13 @@
 //! Every record has a cursor. When the connection is cut, reading goes on after the
 //! last record that was printed, so that no line is missing and none is there twice.
 
-use std::io::Write as _;
-
 use clap::{Args, ValueEnum};
 use hyper::Method;
 use sandtree_client::{Client, ClientError, bytes_of, query};
 use serde_json::Value;
 
 use super::failed::Failed;
-use super::remote::{self, Remote, get, note, project, say, say_line};
+use super::remote::{self, Remote, get, note, pass_on_stderr, project, say, say_line};
 use super::retry::Retry;
 
 /// `sandtree logs`.
@@ -129,7 +127,7 @@ impl Logs {
                 let detail = problem.get("detail").and_then(Value::as_str).unwrap_or_default();
                 return Err(ClientError::Broken(detail.into()).into());
             }
-            printer.print(&told)?;
+            printer.print(&told).await?;
             let epoch = told["ended"]["epoch"].as_u64();
             if self.follow && epoch.is_some() && self.is_over(client, epoch).await? {
                 return Ok(Read::Ended);
@@ -157,19 +155,19 @@ struct Printer {
 }
 
 impl Printer {
-    fn print(&mut self, told: &Value) -> Result<(), Failed> {
+    async fn print(&mut self, told: &Value) -> Result<(), Failed> {
         if told["alive"] == true {
             return Ok(());
         }
         if self.is_json {
-            say_line(&told.to_string())?;
+            say_line(&told.to_string()).await?;
         } else if let Some(gap) = told["gap"]["bytes"].as_u64() {
             note(&format!("{gap} bytes of output are lost here"));
         } else if let Some(ended) = told["ended"].as_object() {
             let code = ended.get("exit_code").and_then(Value::as_i64).unwrap_or_default();
             note(&format!("the process ended with exit code {code}"));
         } else {
-            self.print_record(told)?;
+            self.print_record(told).await?;
         }
         if let Some(cursor) = told["cursor"].as_str() {
             self.cursor = Some(cursor.to_owned());
@@ -177,7 +175,7 @@ impl Printer {
         Ok(())
     }
 
-    fn print_record(&mut self, told: &Value) -> Result<(), Failed> {
+    async fn print_record(&mut self, told: &Value) -> Result<(), Failed> {
         let mut bytes = bytes_of(told, "text")?;
         let is_stderr = told["stream"] == "stderr";
         if self.has_timestamps {
@@ -185,11 +183,9 @@ impl Printer {
             bytes = stamped(&bytes, time, &mut self.is_at_line_start[usize::from(is_stderr)]);
         }
         if is_stderr {
-            let written = std::io::stderr().lock().write_all(&bytes);
-            return written
-                .map_err(|error| Failed::here("standard error cannot be written", &error));
+            return pass_on_stderr(bytes).await;
         }
-        say(bytes)
+        say(bytes).await
     }
 }
 

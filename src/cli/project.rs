@@ -119,13 +119,13 @@ impl List {
                     (false, false) => table.row(row(item, paint)),
                 }
             }
-            say(text)?;
+            say(text).await?;
             cursor = page["next_cursor"].as_str().map(str::to_owned);
             if cursor.is_none() {
                 break;
             }
         }
-        if self.json || self.quiet { Ok(()) } else { say(table.text(paint)) }
+        if self.json || self.quiet { Ok(()) } else { say(table.text(paint)).await }
     }
 }
 
@@ -155,7 +155,7 @@ impl Operate {
                 if self.no_wait { request.header("prefer", "respond-async") } else { request };
             let answer = waiting(&format!("{doing} {id}"), request.send()).await?.accepted()?;
             let shown = answer.json()?;
-            if self.json { say_line(&shown.to_string()) } else { say_line(id) }
+            if self.json { say_line(&shown.to_string()).await } else { say_line(id).await }
         })
         .await
     }
@@ -166,7 +166,7 @@ impl Remove {
         let client = self.remote.client()?;
         each(&self.projects, async |id| {
             waiting(&format!("removing {id}"), self.remove(&client, id)).await?;
-            say_line(id)
+            say_line(id).await
         })
         .await
     }
@@ -196,10 +196,7 @@ async fn each(
             Ok(()) => {}
             Err(failed) if ids.len() == 1 => return Err(failed),
             Err(failed) => {
-                let text = failed.text(Paint::on(&std::io::stderr()));
-                if let Some(text) = text {
-                    eprintln!("{text}");
-                }
+                failed.tell();
                 outcome = Err(Failed::Said(failed.exit_code()));
             }
         }

@@ -12,7 +12,7 @@ use serde_json::json;
 
 use super::failed::Failed;
 use super::paint::Paint;
-use super::remote::{self, Remote, say, say_line};
+use super::remote::{self, Remote, say};
 use super::table::{Cell, Table};
 use super::units;
 use sample::{Sampler, Usage};
@@ -65,9 +65,10 @@ impl Top {
         tokio::time::sleep(ONCE).await;
         let usages = sampler.sample().await?;
         if self.json {
-            return usages.iter().try_for_each(|usage| say_line(&json!(usage).to_string()));
+            let lines = usages.iter().map(|usage| format!("{}\n", json!(usage)));
+            return say(lines.collect::<String>()).await;
         }
-        say(table(&usages, Paint::NEVER).text(Paint::on(&std::io::stdout())))
+        say(table(&usages, Paint::NEVER).text(Paint::on(&std::io::stdout()))).await
     }
 
     async fn live(&self, client: Client) -> Result<(), Failed> {

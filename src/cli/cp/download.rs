@@ -30,7 +30,7 @@ pub(super) async fn stdout(client: &Client, from: &Remote) -> Result<u64, Failed
     let mut size = 0;
     while let Some(piece) = answer.next().await? {
         size += piece.len() as u64;
-        say(piece)?;
+        say(piece).await?;
     }
     Ok(size)
 }

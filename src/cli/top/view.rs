@@ -6,7 +6,7 @@ use bytes::Bytes;
 use tokio::sync::mpsc;
 
 use crate::cli::failed::Failed;
-use crate::cli::remote::say;
+use crate::cli::remote::say_now;
 use crate::cli::tty::{self, Raw};
 
 /// Whether to go on.
@@ -28,7 +28,7 @@ impl View {
         let raw =
             Raw::enter().map_err(|error| Failed::here("the terminal cannot be used", &error))?;
         let view = Self { _raw: raw, typed: tty::keys() };
-        say("\x1b[?1049h\x1b[?25l\x1b[?7l")?;
+        say_now("\x1b[?1049h\x1b[?25l\x1b[?7l")?;
         Ok(view)
     }
 
@@ -45,7 +45,7 @@ impl View {
             text.push_str(&format!("\r\n... and {} more\x1b[K", lines.len() - shown));
         }
         text.push_str("\x1b[J");
-        say(text)
+        say_now(text)
     }
 
     /// Waits for so long, or until the user has seen enough.
@@ -68,6 +68,6 @@ impl View {
 impl Drop for View {
     fn drop(&mut self) {
         // If the terminal is gone, there is nothing to restore.
-        let _ = say("\x1b[?7h\x1b[?25h\x1b[?1049l");
+        let _ = say_now("\x1b[?7h\x1b[?25h\x1b[?1049l");
     }
 }

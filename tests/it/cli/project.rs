@@ -3,7 +3,7 @@
 use sandtree_testkit::LONG;
 use tokio::process::Command;
 
-use super::{PROGRAM, Ran, command, finish, run};
+use super::{PROGRAM, Ran, command, command_at, finish, run};
 use crate::support::server;
 
 #[tokio::test]
@@ -78,4 +78,22 @@ async fn help_has_every_command_and_completions_are_what_shells_read() {
         assert!(text.contains(word) && text.contains("shell"), "{shell}: {text}");
     }
     run(&["completions", "tcsh"]).await.failed(2, "bash");
+}
+
+#[tokio::test]
+async fn output_that_cannot_be_written_is_a_failure() {
+    let full = || std::fs::File::options().write(true).open("/dev/full").expect("a full device");
+    for arguments in [&["openapi"][..], &["completions", "bash"], &["config", "check"]] {
+        let full_out = command_at("", arguments).env_remove("SANDTREE_URL").stdout(full()).spawn();
+        finish(full_out.expect("the program")).await.failed(1, "standard output");
+        let (reader, writer) = std::io::pipe().expect("a pipe");
+        drop(reader);
+        let gone = command_at("", arguments).env_remove("SANDTREE_URL").stdout(writer).spawn();
+        let gone = finish(gone.expect("the program")).await;
+        assert_eq!((gone.code, gone.stderr.as_str()), (141, ""), "{arguments:?}");
+    }
+    // Where nothing can be said, the exit code is still the right one.
+    let rm = ["project", "rm", "one", "two"];
+    let mute = command_at("http://127.0.0.1:1", &rm).stderr(full()).spawn();
+    assert_eq!(finish(mute.expect("the program")).await.code, 6);
 }
