@@ -5,6 +5,7 @@ use std::io::Write as _;
 use sandtree_client::ClientError;
 
 use super::paint::Paint;
+use super::table::clean;
 use crate::config::Faults;
 
 /// Exit code of `exec` and `shell` when it is not the command that failed.
@@ -126,12 +127,14 @@ impl Failed {
         if let Failed::NotTheCommand(failed) = self {
             return failed.text(paint);
         }
-        let mut text = format!("{} {}", paint.bad("sandtree:"), self.to_string().trim_end());
+        let mut said = self.to_string().trim_end().to_owned();
         let mut source = std::error::Error::source(self);
         while let Some(cause) = source {
-            text.push_str(&format!(": {cause}"));
+            said.push_str(&format!(": {cause}"));
             source = cause.source();
         }
+        let said: Vec<_> = said.lines().map(clean).collect();
+        let mut text = format!("{} {}", paint.bad("sandtree:"), said.join("\n"));
         if let Some(advice) = self.advice() {
             text.push_str(&format!("\n  {advice}"));
         }
@@ -188,6 +191,12 @@ mod tests {
         let detail = "no".to_owned();
         let problem = Problem { status, kind, detail, field: None, phase, retry_after: None };
         ClientError::Refused(Box::new(problem)).into()
+    }
+
+    #[test]
+    fn names_in_a_failure_do_not_move_the_cursor() {
+        let failed = Failed::Other("a\x1b[2J\u{9b}b\rc:\nwhy".into());
+        assert_eq!(failed.text(Paint::NEVER).as_deref(), Some("sandtree: a[2Jbc:\nwhy"));
     }
 
     #[test]

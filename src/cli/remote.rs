@@ -10,6 +10,7 @@ use serde_json::Value;
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::failed::Failed;
+use super::table::clean;
 
 /// Which server is asked, and with which key.
 #[derive(Debug, Args)]
@@ -149,5 +150,5 @@ async fn beside(work: impl FnOnce() -> Result<(), Failed> + Send + 'static) -> R
 /// Writes a note to standard error.
 pub(super) fn note(text: &str) {
     // There is nowhere else to say it.
-    let _ = writeln!(std::io::stderr(), "sandtree: {text}");
+    let _ = writeln!(std::io::stderr(), "sandtree: {}", clean(text));
 }
