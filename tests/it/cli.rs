@@ -8,6 +8,8 @@ mod exec;
 mod logs;
 #[path = "cli/project.rs"]
 mod project;
+#[path = "cli/scripted.rs"]
+mod scripted;
 #[path = "cli/shell.rs"]
 mod shell;
 #[path = "cli/top_and_bench.rs"]
