@@ -70,7 +70,12 @@ impl Bench {
             measured = self.measure(&field) => measured,
             failed = remote::interrupted() => Err(failed),
         };
-        let left = waiting("removing the projects", field.clear()).await;
+        tokio::select! {
+            () = waiting("removing the projects", field.clear()) => {}
+            // Who asks twice does not want to wait for that, either.
+            _ = remote::interrupted() => {}
+        }
+        let left = field.left();
         if !left.is_empty() {
             note(&format!("not removed: sandtree project rm {}", left.join(" ")));
         }

@@ -1,20 +1,11 @@
 //! A screen that is drawn again and again, and left as it was found.
 
-use std::time::Duration;
-
 use bytes::Bytes;
 use tokio::sync::mpsc;
 
 use crate::cli::failed::Failed;
 use crate::cli::remote::say_now;
 use crate::cli::tty::{self, Raw};
-
-/// Whether to go on.
-#[must_use]
-pub(super) enum Stay {
-    Yes,
-    No,
-}
 
 /// The terminal's other screen, without a cursor.
 pub(super) struct View {
@@ -48,17 +39,16 @@ impl View {
         say_now(text)
     }
 
-    /// Waits for so long, or until the user has seen enough.
-    pub(super) async fn pause(&mut self, time: Duration) -> Stay {
-        let over = tokio::time::sleep(time);
-        tokio::pin!(over);
+    /// Does something; nothing comes of it when the user has seen enough meanwhile.
+    pub(super) async fn during<T>(&mut self, work: impl Future<Output = T>) -> Option<T> {
+        let mut work = std::pin::pin!(work);
         loop {
             tokio::select! {
-                () = &mut over => return Stay::Yes,
+                outcome = &mut work => return Some(outcome),
                 typed = self.typed.recv() => match typed {
                     // In raw mode Ctrl-C is a key.
                     Some(keys) if !keys.iter().any(|key| matches!(key, b'q' | b'Q' | 3)) => {}
-                    Some(_) | None => return Stay::No,
+                    Some(_) | None => return None,
                 },
             }
         }
