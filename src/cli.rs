@@ -68,7 +68,7 @@ enum Command {
     Config(ConfigCommand),
     /// Print the description of the API.
     Openapi,
-    /// List, create, start, stop and remove projects.
+    /// List, create, start, stop, pause and remove projects.
     #[command(subcommand)]
     Project(project::ProjectCommand),
     /// Run a command in a project.

@@ -161,7 +161,7 @@ impl Failed {
                 Some("Put the server's key into SANDTREE_API_KEY, or pass it with --key.")
             }
             ("wrong-phase", Some("paused")) => {
-                Some("POST /v1/projects/PROJECT/resume makes it go on.")
+                Some("`sandtree project resume PROJECT` makes it go on.")
             }
             ("wrong-phase", Some("stopping" | "stopped" | "failed")) => {
                 Some("`sandtree project start PROJECT` makes it run.")
@@ -208,6 +208,7 @@ mod tests {
             (away, 6, "sandtree serve"),
             (refused(401, "unauthorized", None), 7, "SANDTREE_API_KEY"),
             (refused(409, "wrong-phase", Some("stopped")), 1, "project start"),
+            (refused(409, "wrong-phase", Some("paused")), 1, "project resume"),
             (refused(404, "not-found", None), 1, "no"),
             (refused(502, "", None), 1, "SANDTREE_URL"),
         ] {

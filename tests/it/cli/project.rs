@@ -30,9 +30,16 @@ async fn projects_are_made_listed_started_stopped_and_removed() {
     assert_eq!(started.text(), "two\none\n");
     let stopped = run(&server, &["project", "stop", "--json", "one"]).await.ok().json();
     assert_eq!(stopped[0]["phase"], "stopped");
+    for (operation, phase) in [("restart", "running"), ("pause", "paused"), ("resume", "running")] {
+        let done = run(&server, &["project", operation, "--json", "two"]).await.ok().json();
+        assert_eq!(done[0]["phase"], phase, "{operation}");
+    }
     let removed = run(&server, &["project", "rm", "one", "none", "two", chosen.trim()]).await;
     let removed = removed.failed(1, "project \"none\" does not exist");
     assert_eq!(removed.text(), format!("one\ntwo\n{chosen}"), "the others are removed");
+    run(&server, &["project", "create", "three"]).await.ok();
+    let removed = run(&server, &["project", "rm", "--json", "three"]).await.ok().json();
+    assert_eq!(removed, [serde_json::json!({ "id": "three", "phase": "deleted" })]);
     assert_eq!(run(&server, &["project", "ls", "-q"]).await.ok().text(), "");
     server.assert_no_leftovers();
 }
