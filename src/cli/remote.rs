@@ -74,8 +74,10 @@ pub(super) async fn get(client: &Client, path: &str) -> Result<Value, ClientErro
 pub(super) fn run<T>(work: impl Future<Output = Result<T, Failed>>) -> Result<T, Failed> {
     block_on(async {
         tokio::select! {
-            outcome = work => outcome,
+            // Before the work begins, so that no signal finds nobody who hears it.
+            biased;
             failed = interrupted() => Err(failed),
+            outcome = work => outcome,
         }
     })
 }

@@ -44,9 +44,7 @@ pub(super) struct Top {
 }
 
 fn interval(text: &str) -> Result<Duration, String> {
-    let interval = humantime::parse_duration(text).map_err(|error| error.to_string())?;
-    let range = Duration::from_millis(200)..=Duration::from_secs(3600);
-    range.contains(&interval).then_some(interval).ok_or("must be from 200ms to 1h".to_owned())
+    units::parse_duration_in(text, Duration::from_millis(200)..=Duration::from_secs(3600))
 }
 
 /// Shows it.

@@ -63,6 +63,12 @@ async fn top_is_left_while_the_server_hangs() {
 }
 
 #[tokio::test]
+async fn bench_has_something_to_measure() {
+    let none = command_at("http://127.0.0.1:1", &["bench", "--time", "0s"]).spawn();
+    finish(none.expect("the program")).await.failed(2, "from 10ms to 1h");
+}
+
+#[tokio::test]
 async fn bench_that_made_nothing_leaves_nothing_to_remove() {
     let server = server().start().await;
     for arguments in [["--server", "http://127.0.0.1:1"], ["--profile", "no-such-profile"]] {
