@@ -23,14 +23,12 @@ mod tty;
 mod units;
 
 use std::ffi::OsString;
-use std::io::Write as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Args, CommandFactory as _, Parser, Subcommand};
 
 pub use failed::Failed;
-use paint::Paint;
 
 use crate::config::{Config, Faults, Overrides};
 use crate::edge::openapi;
@@ -70,7 +68,7 @@ enum Command {
     Config(ConfigCommand),
     /// Print the description of the API.
     Openapi,
-    /// List, create, start, stop and remove projects.
+    /// List, create, start, stop, pause and remove projects.
     #[command(subcommand)]
     Project(project::ProjectCommand),
     /// Run a command in a project.
@@ -134,10 +132,7 @@ pub fn run() -> ExitCode {
     match dispatch(Cli::parse().command) {
         Ok(code) => ExitCode::from(code),
         Err(failed) => {
-            if let Some(text) = failed.text(Paint::on(&std::io::stderr())) {
-                // There is nowhere else to say it.
-                let _ = writeln!(std::io::stderr(), "{text}");
-            }
+            failed.tell();
             ExitCode::from(failed.exit_code())
         }
     }
@@ -148,9 +143,9 @@ fn dispatch(command: Command) -> Result<u8, Failed> {
     match command {
         Command::Serve(settings) => serve::serve(settings.load().map_err(Failed::Config)?)?,
         Command::Config(ConfigCommand::Check(settings)) => {
-            print(&settings.load().map_err(Failed::Config)?.effective());
+            remote::say_now(settings.load().map_err(Failed::Config)?.effective())?;
         }
-        Command::Openapi => print(openapi::TEXT),
+        Command::Openapi => remote::say_now(openapi::TEXT)?,
         Command::Project(command) => project::run(command)?,
         Command::Exec(exec) => return exec::run(exec),
         Command::Shell(shell) => return shell::run(shell),
@@ -158,15 +153,11 @@ fn dispatch(command: Command) -> Result<u8, Failed> {
         Command::Cp(cp) => cp::run(cp)?,
         Command::Top(top) => top::run(top)?,
         Command::Bench(bench) => bench::run(bench)?,
-        Command::Completions(shell) => print(&completions::text(&shell, Cli::command())),
+        Command::Completions(shell) => {
+            remote::say_now(completions::text(&shell, Cli::command()))?;
+        }
     }
     Ok(0)
-}
-
-/// Writes to standard output; a reader that is gone already is no failure of ours.
-fn print(text: &str) {
-    let mut out = std::io::stdout().lock();
-    let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
 }
 
 #[cfg(test)]

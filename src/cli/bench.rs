@@ -38,7 +38,7 @@ pub(super) struct Bench {
     #[arg(long, value_name = "NUMBER", default_value = "5", value_parser = clap::value_parser!(u32).range(1..=1000))]
     creates: u32,
     /// How long the status is read.
-    #[arg(long, value_name = "DURATION", default_value = "3s", value_parser = humantime::parse_duration)]
+    #[arg(long, value_name = "DURATION", default_value = "3s", value_parser = time)]
     time: Duration,
     /// Connections over which the status is read.
     #[arg(long, value_name = "NUMBER", default_value = "8", value_parser = clap::value_parser!(u32).range(1..=1000))]
@@ -48,6 +48,10 @@ pub(super) struct Bench {
     json: bool,
     #[command(flatten)]
     remote: Remote,
+}
+
+fn time(text: &str) -> Result<Duration, String> {
+    units::parse_duration_in(text, Duration::from_millis(10)..=Duration::from_secs(3600))
 }
 
 /// What was measured.
@@ -67,18 +71,26 @@ impl Bench {
     async fn run(self) -> Result<(), Failed> {
         let field = Field::new(self.remote.client()?, self.profile.clone());
         let measured = tokio::select! {
-            measured = self.measure(&field) => measured,
+            // Before anything is made, so that it is removed whenever a signal comes.
+            biased;
             failed = remote::interrupted() => Err(failed),
+            measured = self.measure(&field) => measured,
         };
-        let left = waiting("removing the projects", field.clear()).await;
+        tokio::select! {
+            // Who asks twice does not want to wait for that, either.
+            biased;
+            _ = remote::interrupted() => {}
+            () = waiting("removing the projects", field.clear()) => {}
+        }
+        let left = field.left();
         if !left.is_empty() {
             note(&format!("not removed: sandtree project rm {}", left.join(" ")));
         }
         let measured = measured?;
         if self.json {
-            say_line(&self.document(&measured).to_string())
+            say_line(&self.document(&measured).to_string()).await
         } else {
-            say(self.table(&measured).text(Paint::on(&std::io::stdout())))
+            say(self.table(&measured).text(Paint::on(&std::io::stdout()))).await
         }
     }
 

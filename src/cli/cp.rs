@@ -7,10 +7,11 @@ mod download;
 mod place;
 mod upload;
 
-use std::io::IsTerminal as _;
+use std::io::{self, IsTerminal as _};
 use std::path::{Path, PathBuf};
 
 use clap::Args;
+use clap::builder::{OsStringValueParser, TypedValueParser};
 use hyper::Method;
 use sandtree_client::{Client, ClientError, query};
 use tokio::time::Instant;
@@ -39,11 +40,17 @@ Examples:
   sandtree cp demo:report.pdf - | less")]
 pub(super) struct Cp {
     /// What is copied.
+    #[arg(value_parser = place())]
     source: Place,
     /// Where it goes.
+    #[arg(value_parser = place())]
     target: Place,
     #[command(flatten)]
     remote: remote::Remote,
+}
+
+fn place() -> impl TypedValueParser<Value = Place> {
+    OsStringValueParser::new().try_map(Place::parse)
 }
 
 /// Does it.
@@ -76,7 +83,7 @@ impl Cp {
                 return Err(Failed::Usage(text.to_owned()));
             }
         };
-        if std::io::stderr().is_terminal() {
+        if io::stderr().is_terminal() {
             let took = units::short(started.elapsed());
             note(&format!("{} copied in {took}", units::bytes(size)));
         }
@@ -112,6 +119,10 @@ async fn download(client: &Client, from: &Remote, to: &Path) -> Result<u64, Fail
         to.to_owned()
     };
     if is_folder {
+        if target.exists() && !target.is_dir() {
+            let error = io::ErrorKind::NotADirectory.into();
+            return Err(Failed::here(target.display(), &error));
+        }
         download::folder(client, from, &target).await
     } else {
         download::file(client, from, &target).await
@@ -135,4 +146,14 @@ async fn is_directory(client: &Client, at: &Remote) -> Result<bool, Failed> {
         }
         Err(error) => Err(Failed::about(at)(error)),
     }
+}
+
+/// Names the path in an error that does not yet have one.
+fn at<T>(path: &Path, outcome: io::Result<T>) -> io::Result<T> {
+    outcome.map_err(|error| match error.raw_os_error() {
+        Some(_) if error.kind() != io::ErrorKind::BrokenPipe => {
+            io::Error::new(error.kind(), format!("{}: {error}", path.display()))
+        }
+        Some(_) | None => error,
+    })
 }

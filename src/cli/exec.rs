@@ -4,7 +4,7 @@
 //! ends, so does the command. Standard input is read to its end first: the API takes
 //! it as a part of the request.
 
-use std::io::{IsTerminal as _, Read as _, Write as _};
+use std::io::{IsTerminal as _, Read as _};
 use std::time::Duration;
 
 use base64::Engine as _;
@@ -17,7 +17,7 @@ use serde_json::{Value, json};
 use super::failed::Failed;
 use super::remote::{self, Remote, note, project, say_line};
 use super::units;
-use crate::edge::exec::{REQUEST_BYTES_MAX, TIMEOUT_DEFAULT};
+use crate::edge::exec::{REQUEST_BYTES_MAX, TIMEOUT_DEFAULT, TIMEOUT_MAX};
 
 /// Exit code of a command that ran into its timeout, as `timeout` has it.
 const TIMED_OUT: u8 = 124;
@@ -118,9 +118,10 @@ impl Exec {
         let path = project(&self.project, "exec");
         let request = client.request(Method::POST, &path).body("application/json", body);
         // The server has the last word on the time; we only do not wait for ever.
-        let limit = self.timeout.unwrap_or(TIMEOUT_DEFAULT) + Duration::from_secs(60);
+        let limit = self.timeout.unwrap_or(TIMEOUT_DEFAULT).min(TIMEOUT_MAX);
+        let limit = limit + Duration::from_secs(60);
         let ended = request.answer_within(limit).send().await?.accepted()?.json()?;
-        say_line(&ended.to_string())?;
+        say_line(&ended.to_string()).await?;
         Ok(self.exit_code(&ended))
     }
 
@@ -139,13 +140,8 @@ async fn pass_on(events: &mut Events) -> Result<Value, Failed> {
     while let Some(event) = events.next().await? {
         let told = event.json()?;
         match event.event.as_str() {
-            "stdout" => remote::say(bytes_of(&told, "data")?)?,
-            "stderr" => {
-                let bytes = bytes_of(&told, "data")?;
-                let written = std::io::stderr().lock().write_all(&bytes);
-                written
-                    .map_err(|error| Failed::here("standard error cannot be written", &error))?;
-            }
+            "stdout" => remote::say(bytes_of(&told, "data")?).await?,
+            "stderr" => remote::pass_on_stderr(bytes_of(&told, "data")?).await?,
             "exit" => return Ok(told),
             "error" => return Err(refused(&told)),
             _ => {}

@@ -1,8 +1,11 @@
 //! Why the program ends with a code other than 0, and what to do about it.
 
+use std::io::Write as _;
+
 use sandtree_client::ClientError;
 
 use super::paint::Paint;
+use super::table::clean;
 use crate::config::Faults;
 
 /// Exit code of `exec` and `shell` when it is not the command that failed.
@@ -72,13 +75,14 @@ impl Failed {
         Failed::Other(format!("{what}: {error}").into())
     }
 
-    /// A failure to write to standard output. A reader that is gone has heard enough:
-    /// nothing is said, and the code is that of a program which `SIGPIPE` ended.
-    pub(super) fn stdout(error: &std::io::Error) -> Self {
+    /// A failure to write to standard output or standard error. A reader that is gone
+    /// has heard enough: nothing is said, and the code is that of a program which
+    /// `SIGPIPE` ended.
+    pub(super) fn output(stream: &str, error: &std::io::Error) -> Self {
         if error.kind() == std::io::ErrorKind::BrokenPipe {
             return Failed::Said(128 + 13);
         }
-        Failed::here("standard output cannot be written", error)
+        Failed::here(format_args!("{stream} cannot be written"), error)
     }
 
     /// The program's exit code.
@@ -107,6 +111,14 @@ impl Failed {
         }
     }
 
+    /// Says it on standard error, unless it was said already.
+    pub(super) fn tell(&self) {
+        if let Some(text) = self.text(Paint::on(&std::io::stderr())) {
+            // There is nowhere else to say it.
+            let _ = writeln!(std::io::stderr(), "{text}");
+        }
+    }
+
     /// What is said on standard error, if anything.
     pub(super) fn text(&self, paint: Paint) -> Option<String> {
         if let Failed::Said(_) = self {
@@ -115,12 +127,14 @@ impl Failed {
         if let Failed::NotTheCommand(failed) = self {
             return failed.text(paint);
         }
-        let mut text = format!("{} {}", paint.bad("sandtree:"), self.to_string().trim_end());
+        let mut said = self.to_string().trim_end().to_owned();
         let mut source = std::error::Error::source(self);
         while let Some(cause) = source {
-            text.push_str(&format!(": {cause}"));
+            said.push_str(&format!(": {cause}"));
             source = cause.source();
         }
+        let said: Vec<_> = said.lines().map(clean).collect();
+        let mut text = format!("{} {}", paint.bad("sandtree:"), said.join("\n"));
         if let Some(advice) = self.advice() {
             text.push_str(&format!("\n  {advice}"));
         }
@@ -147,7 +161,7 @@ impl Failed {
                 Some("Put the server's key into SANDTREE_API_KEY, or pass it with --key.")
             }
             ("wrong-phase", Some("paused")) => {
-                Some("POST /v1/projects/PROJECT/resume makes it go on.")
+                Some("`sandtree project resume PROJECT` makes it go on.")
             }
             ("wrong-phase", Some("stopping" | "stopped" | "failed")) => {
                 Some("`sandtree project start PROJECT` makes it run.")
@@ -180,6 +194,12 @@ mod tests {
     }
 
     #[test]
+    fn names_in_a_failure_do_not_move_the_cursor() {
+        let failed = Failed::Other("a\x1b[2J\u{9b}b\rc:\nwhy".into());
+        assert_eq!(failed.text(Paint::NEVER).as_deref(), Some("sandtree: a[2Jbc:\nwhy"));
+    }
+
+    #[test]
     fn a_failure_has_its_code_and_says_what_to_do() {
         let server = "http://127.0.0.1:1".parse().unwrap();
         let source = std::io::ErrorKind::ConnectionRefused.into();
@@ -188,6 +208,7 @@ mod tests {
             (away, 6, "sandtree serve"),
             (refused(401, "unauthorized", None), 7, "SANDTREE_API_KEY"),
             (refused(409, "wrong-phase", Some("stopped")), 1, "project start"),
+            (refused(409, "wrong-phase", Some("paused")), 1, "project resume"),
             (refused(404, "not-found", None), 1, "no"),
             (refused(502, "", None), 1, "SANDTREE_URL"),
         ] {

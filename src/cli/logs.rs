@@ -3,15 +3,13 @@
 //! Every record has a cursor. When the connection is cut, reading goes on after the
 //! last record that was printed, so that no line is missing and none is there twice.
 
-use std::io::Write as _;
-
 use clap::{Args, ValueEnum};
 use hyper::Method;
 use sandtree_client::{Client, ClientError, bytes_of, query};
 use serde_json::Value;
 
 use super::failed::Failed;
-use super::remote::{self, Remote, get, note, project, say, say_line};
+use super::remote::{self, Remote, get, note, pass_on_stderr, project, say, say_line};
 use super::retry::Retry;
 
 /// `sandtree logs`.
@@ -54,7 +52,19 @@ enum Stream {
 /// Whether there is more to read.
 enum Read {
     More,
+    /// What is there now, and nothing after it.
+    Rest,
     Ended,
+}
+
+/// What there is of a process.
+enum Process {
+    /// None, not yet or not any more.
+    None,
+    /// It runs, or is to run again.
+    GoesOn,
+    /// It has ended in this epoch, and is not to be started again.
+    Ended(u64),
 }
 
 /// Prints it.
@@ -73,9 +83,10 @@ impl Logs {
             is_at_line_start: [true; 2],
         };
         let mut retry = Retry::default();
+        let mut follow = self.follow;
         loop {
             let before = printer.cursor.clone();
-            let outcome = self.read(&client, &mut printer).await;
+            let outcome = self.read(&client, &mut printer, follow).await;
             if printer.cursor != before {
                 retry = Retry::default();
             }
@@ -85,6 +96,10 @@ impl Logs {
                         note("the log is empty");
                     }
                     return Ok(());
+                }
+                Ok(Read::Rest) => {
+                    follow = false;
+                    continue;
                 }
                 // The server is ending: its answer is whole, the log is not.
                 Ok(Read::More) => {}
@@ -107,21 +122,29 @@ impl Logs {
     }
 
     /// Reads to the end of one answer.
-    async fn read(&self, client: &Client, printer: &mut Printer) -> Result<Read, Failed> {
+    async fn read(
+        &self,
+        client: &Client,
+        printer: &mut Printer,
+        follow: bool,
+    ) -> Result<Read, Failed> {
         let tail = self.tail.map(|tail| tail.to_string());
         let mut pairs = Vec::new();
         pairs.extend(printer.cursor.as_deref().map(|after| ("after", after)));
         if printer.cursor.is_none() {
             pairs.extend(tail.as_deref().map(|tail| ("tail", tail)));
         }
-        pairs.extend(self.follow.then_some(("follow", "true")));
+        pairs.extend(follow.then_some(("follow", "true")));
         pairs.extend(self.stream.map(|stream| match stream {
             Stream::Stdout => ("stream", "stdout"),
             Stream::Stderr => ("stream", "stderr"),
         }));
         let path = project(&self.project, &format!("process/logs{}", query(&pairs)));
         let mut lines = client.request(Method::GET, &path).stream().await?.lines();
-        printer.has_begun = true;
+        let is_first = !std::mem::replace(&mut printer.has_begun, true);
+        if follow && is_first && matches!(self.process(client).await?, Process::None) {
+            note("there is no process yet; its log is shown when it is started");
+        }
         while let Some(line) = lines.next().await? {
             let told: Value = serde_json::from_slice(&line)
                 .map_err(|error| ClientError::Answer(error.to_string()))?;
@@ -129,19 +152,39 @@ impl Logs {
                 let detail = problem.get("detail").and_then(Value::as_str).unwrap_or_default();
                 return Err(ClientError::Broken(detail.into()).into());
             }
-            printer.print(&told)?;
-            let epoch = told["ended"]["epoch"].as_u64();
-            if self.follow && epoch.is_some() && self.is_over(client, epoch).await? {
-                return Ok(Read::Ended);
+            printer.print(&told).await?;
+            if !follow {
+                continue;
+            }
+            if let Some(epoch) = told["ended"]["epoch"].as_u64() {
+                match self.process(client).await? {
+                    Process::Ended(last) if last != epoch => {}
+                    Process::Ended(_) | Process::None => return Ok(Read::Ended),
+                    Process::GoesOn => {}
+                }
+            } else if told["alive"] == true {
+                // The end may be told before the process is shown as ended, and it is not
+                // in the log when it was lost with the sandbox, nor after a cursor behind it.
+                match self.process(client).await? {
+                    Process::Ended(_) => return Ok(Read::Rest),
+                    Process::None if printer.cursor.is_some() => return Ok(Read::Rest),
+                    Process::None | Process::GoesOn => {}
+                }
             }
         }
-        Ok(if self.follow { Read::More } else { Read::Ended })
+        Ok(if follow { Read::More } else { Read::Ended })
     }
 
-    /// Whether the process that has just ended is the last one for now.
-    async fn is_over(&self, client: &Client, epoch: Option<u64>) -> Result<bool, Failed> {
-        let process = get(client, &project(&self.project, "process")).await?;
-        Ok(process["state"] == "ended" && process["epoch"].as_u64() == epoch)
+    async fn process(&self, client: &Client) -> Result<Process, Failed> {
+        let process = match get(client, &project(&self.project, "process")).await {
+            Ok(process) => process,
+            Err(ClientError::Refused(problem)) if problem.status == 404 => {
+                return Ok(Process::None);
+            }
+            Err(error) => return Err(error.into()),
+        };
+        let epoch = process["epoch"].as_u64().filter(|_| process["state"] == "ended");
+        Ok(epoch.map_or(Process::GoesOn, Process::Ended))
     }
 }
 
@@ -157,19 +200,21 @@ struct Printer {
 }
 
 impl Printer {
-    fn print(&mut self, told: &Value) -> Result<(), Failed> {
+    async fn print(&mut self, told: &Value) -> Result<(), Failed> {
         if told["alive"] == true {
             return Ok(());
         }
         if self.is_json {
-            say_line(&told.to_string())?;
-        } else if let Some(gap) = told["gap"]["bytes"].as_u64() {
-            note(&format!("{gap} bytes of output are lost here"));
+            say_line(&told.to_string()).await?;
+        } else if told["gap"].is_object() {
+            // Across starts of the process nobody knows how much it was.
+            let bytes = told["gap"]["bytes"].as_u64().map(|bytes| format!("{bytes} bytes of "));
+            note(&format!("{}output is lost here", bytes.unwrap_or_default()));
         } else if let Some(ended) = told["ended"].as_object() {
             let code = ended.get("exit_code").and_then(Value::as_i64).unwrap_or_default();
             note(&format!("the process ended with exit code {code}"));
         } else {
-            self.print_record(told)?;
+            self.print_record(told).await?;
         }
         if let Some(cursor) = told["cursor"].as_str() {
             self.cursor = Some(cursor.to_owned());
@@ -177,7 +222,7 @@ impl Printer {
         Ok(())
     }
 
-    fn print_record(&mut self, told: &Value) -> Result<(), Failed> {
+    async fn print_record(&mut self, told: &Value) -> Result<(), Failed> {
         let mut bytes = bytes_of(told, "text")?;
         let is_stderr = told["stream"] == "stderr";
         if self.has_timestamps {
@@ -185,11 +230,9 @@ impl Printer {
             bytes = stamped(&bytes, time, &mut self.is_at_line_start[usize::from(is_stderr)]);
         }
         if is_stderr {
-            let written = std::io::stderr().lock().write_all(&bytes);
-            return written
-                .map_err(|error| Failed::here("standard error cannot be written", &error));
+            return pass_on_stderr(bytes).await;
         }
-        say(bytes)
+        say(bytes).await
     }
 }
 
@@ -210,6 +253,20 @@ fn stamped(bytes: &[u8], time: &str, is_at_line_start: &mut bool) -> Vec<u8> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test]
+    async fn a_gap_of_unknown_size_is_passed() {
+        let mut printer = Printer {
+            cursor: None,
+            has_begun: true,
+            is_json: false,
+            has_timestamps: false,
+            is_at_line_start: [true; 2],
+        };
+        let gap = serde_json::json!({ "cursor": "2:0", "gap": { "bytes": null } });
+        printer.print(&gap).await.unwrap();
+        assert_eq!(printer.cursor.as_deref(), Some("2:0"));
+    }
 
     #[test]
     fn every_line_gets_one_time_however_it_is_cut() {

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use super::table::clean;
 use super::units;
 
 /// Time between two redraws.
@@ -45,7 +46,7 @@ impl Copied {
     pub(super) fn new(what: impl Into<String>, total: Option<u64>) -> Self {
         let now = Instant::now();
         let line = std::io::stderr().is_terminal().then(Line::default);
-        Self { what: what.into(), total, done: 0, started: now, drawn: now + QUIET, line }
+        Self { what: clean(&what.into()), total, done: 0, started: now, drawn: now + QUIET, line }
     }
 
     /// So many bytes more.

@@ -5,7 +5,7 @@ mod create;
 use clap::{Args, Subcommand};
 use hyper::Method;
 use sandtree_client::{Client, ClientError, query};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::failed::Failed;
 use super::paint::Paint;
@@ -30,6 +30,12 @@ pub(super) enum ProjectCommand {
     Start(Operate),
     /// Stop projects; their files and containers stay.
     Stop(Operate),
+    /// Stop projects and make them run again.
+    Restart(Operate),
+    /// Freeze projects as they are.
+    Pause(Operate),
+    /// Make paused projects go on.
+    Resume(Operate),
     /// Remove projects with their files.
     #[command(visible_alias = "remove")]
     Rm(Remove),
@@ -54,7 +60,7 @@ pub(super) struct List {
     remote: Remote,
 }
 
-/// `sandtree project start` and `stop`.
+/// `sandtree project start`, `stop` and the like.
 #[derive(Debug, Args)]
 pub(super) struct Operate {
     /// Projects.
@@ -82,6 +88,9 @@ pub(super) struct Remove {
     /// Do not wait until it is done.
     #[arg(long)]
     no_wait: bool,
+    /// Print each project's id and phase as JSON, one a line, instead of its id.
+    #[arg(long)]
+    json: bool,
     #[command(flatten)]
     remote: Remote,
 }
@@ -93,6 +102,9 @@ pub(super) fn run(command: ProjectCommand) -> Result<(), Failed> {
         ProjectCommand::Create(create) => remote::run(create.run()),
         ProjectCommand::Start(operate) => remote::run(operate.run("start", "starting")),
         ProjectCommand::Stop(operate) => remote::run(operate.run("stop", "stopping")),
+        ProjectCommand::Restart(operate) => remote::run(operate.run("restart", "restarting")),
+        ProjectCommand::Pause(operate) => remote::run(operate.run("pause", "pausing")),
+        ProjectCommand::Resume(operate) => remote::run(operate.run("resume", "resuming")),
         ProjectCommand::Rm(remove) => remote::run(remove.run()),
     }
 }
@@ -119,13 +131,13 @@ impl List {
                     (false, false) => table.row(row(item, paint)),
                 }
             }
-            say(text)?;
+            say(text).await?;
             cursor = page["next_cursor"].as_str().map(str::to_owned);
             if cursor.is_none() {
                 break;
             }
         }
-        if self.json || self.quiet { Ok(()) } else { say(table.text(paint)) }
+        if self.json || self.quiet { Ok(()) } else { say(table.text(paint)).await }
     }
 }
 
@@ -155,7 +167,7 @@ impl Operate {
                 if self.no_wait { request.header("prefer", "respond-async") } else { request };
             let answer = waiting(&format!("{doing} {id}"), request.send()).await?.accepted()?;
             let shown = answer.json()?;
-            if self.json { say_line(&shown.to_string()) } else { say_line(id) }
+            if self.json { say_line(&shown.to_string()).await } else { say_line(id).await }
         })
         .await
     }
@@ -166,7 +178,9 @@ impl Remove {
         let client = self.remote.client()?;
         each(&self.projects, async |id| {
             waiting(&format!("removing {id}"), self.remove(&client, id)).await?;
-            say_line(id)
+            let phase = if self.no_wait { "deleting" } else { "deleted" };
+            let shown = json!({ "id": id, "phase": phase });
+            if self.json { say_line(&shown.to_string()).await } else { say_line(id).await }
         })
         .await
     }
@@ -196,10 +210,7 @@ async fn each(
             Ok(()) => {}
             Err(failed) if ids.len() == 1 => return Err(failed),
             Err(failed) => {
-                let text = failed.text(Paint::on(&std::io::stderr()));
-                if let Some(text) = text {
-                    eprintln!("{text}");
-                }
+                failed.tell();
                 outcome = Err(Failed::Said(failed.exit_code()));
             }
         }

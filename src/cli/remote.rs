@@ -2,6 +2,7 @@
 
 use std::io::Write as _;
 
+use bytes::Bytes;
 use clap::Args;
 use hyper::Method;
 use sandtree_client::{Client, ClientError, Limits, Response, ServerAddress, segment};
@@ -9,6 +10,7 @@ use serde_json::Value;
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::failed::Failed;
+use super::table::clean;
 
 /// Which server is asked, and with which key.
 #[derive(Debug, Args)]
@@ -72,8 +74,10 @@ pub(super) async fn get(client: &Client, path: &str) -> Result<Value, ClientErro
 pub(super) fn run<T>(work: impl Future<Output = Result<T, Failed>>) -> Result<T, Failed> {
     block_on(async {
         tokio::select! {
-            outcome = work => outcome,
+            // Before the work begins, so that no signal finds nobody who hears it.
+            biased;
             failed = interrupted() => Err(failed),
+            outcome = work => outcome,
         }
     })
 }
@@ -111,20 +115,42 @@ async fn next(signal: &mut Option<tokio::signal::unix::Signal>) {
     }
 }
 
-/// Writes to standard output.
-pub(super) fn say(text: impl AsRef<[u8]>) -> Result<(), Failed> {
-    let mut out = std::io::stdout().lock();
-    let written = out.write_all(text.as_ref()).and_then(|()| out.flush());
-    written.map_err(|error| Failed::stdout(&error))
+/// Writes to standard output. Whoever reads it may take their time, and a signal is
+/// heard meanwhile.
+pub(super) async fn say(text: impl Into<Bytes>) -> Result<(), Failed> {
+    let text = text.into();
+    if text.is_empty() {
+        return Ok(());
+    }
+    beside(move || say_now(&text)).await
 }
 
 /// Writes a line to standard output.
-pub(super) fn say_line(text: &str) -> Result<(), Failed> {
-    say(format!("{text}\n"))
+pub(super) async fn say_line(text: &str) -> Result<(), Failed> {
+    say(format!("{text}\n")).await
+}
+
+/// Writes to standard output, and waits for it here.
+pub(super) fn say_now(text: impl AsRef<[u8]>) -> Result<(), Failed> {
+    let mut out = std::io::stdout().lock();
+    let written = out.write_all(text.as_ref()).and_then(|()| out.flush());
+    written.map_err(|error| Failed::output("standard output", &error))
+}
+
+/// Writes what a command in a sandbox wrote to its standard error, to ours.
+pub(super) async fn pass_on_stderr(bytes: Vec<u8>) -> Result<(), Failed> {
+    let written = move || std::io::stderr().lock().write_all(&bytes);
+    beside(move || written().map_err(|error| Failed::output("standard error", &error))).await
+}
+
+/// Does what may block, beside the work.
+async fn beside(work: impl FnOnce() -> Result<(), Failed> + Send + 'static) -> Result<(), Failed> {
+    let done = tokio::task::spawn_blocking(work).await;
+    done.map_err(|error| Failed::Other(error.into()))?
 }
 
 /// Writes a note to standard error.
 pub(super) fn note(text: &str) {
     // There is nowhere else to say it.
-    let _ = writeln!(std::io::stderr(), "sandtree: {text}");
+    let _ = writeln!(std::io::stderr(), "sandtree: {}", clean(text));
 }

@@ -25,7 +25,7 @@ use tokio::sync::mpsc;
 use tokio::time::Instant;
 
 use super::failed::Failed;
-use super::remote::{self, Remote, get, note, project};
+use super::remote::{self, Remote, get, note, project, say};
 use super::retry::Retry;
 use super::tty::{self, Raw};
 use keys::{Keys, Wish};
@@ -205,13 +205,13 @@ impl Session {
             match connected {
                 Ok(terminal) => {
                     let without_notice = self.screen.get_mut().without_notice();
-                    write(without_notice).await?;
+                    say(without_notice).await?;
                     return Ok(Some(terminal));
                 }
                 Err(error) if error.is_passing() && retry.may_go_on() => {
                     if retry.elapsed() > NOTICE_AFTER {
                         let notice = self.screen.get_mut().notice(AWAY);
-                        write(notice).await?;
+                        say(notice).await?;
                     }
                 }
                 Err(error) => return Err(error.into()),
@@ -223,7 +223,7 @@ impl Session {
     async fn farewell(&mut self) {
         let farewell = self.last_words();
         // A terminal that takes nothing cannot be told anything.
-        let _ = tokio::time::timeout(FAREWELL_MAX, write(farewell)).await;
+        let _ = tokio::time::timeout(FAREWELL_MAX, say(farewell)).await;
     }
 
     fn last_words(&mut self) -> Vec<u8> {
@@ -254,11 +254,11 @@ async fn show(reader: &mut TerminalReader, screen: &RefCell<Screen>) -> Result<E
         match item {
             TerminalItem::Bytes(bytes) => {
                 screen.borrow_mut().process(&bytes);
-                write(bytes).await?;
+                say(bytes).await?;
             }
             TerminalItem::Ready { fresh: true, .. } => {
                 let clear = screen.borrow_mut().clear();
-                write(clear).await?;
+                say(clear).await?;
             }
             TerminalItem::Exit(code) => exit = Some(code),
             TerminalItem::Closed { .. } => return Ok(exit.map_or(End::Lost, End::Exit)),
@@ -288,13 +288,13 @@ async fn send(
                 let (bytes, wish) = keys.take(&piece);
                 // Whatever is typed ends the help.
                 let without_notice = screen.borrow_mut().without_notice();
-                write(without_notice).await?;
+                say(without_notice).await?;
                 let sent = if bytes.is_empty() { Ok(()) } else { writer.keys(bytes).await };
                 match wish {
                     Some(Wish::Leave) => return Ok(End::Left),
                     Some(Wish::Help) => {
                         let help = screen.borrow_mut().notice(HELP);
-                        write(help).await?;
+                        say(help).await?;
                     }
                     None => {}
                 }
@@ -317,19 +317,4 @@ async fn leaves(typed: &mut mpsc::Receiver<Bytes>, keys: &mut Keys) {
             return;
         }
     }
-}
-
-/// Writes to the screen, off the threads that carry the connection: a terminal may
-/// take its time.
-async fn write(bytes: impl Into<Bytes>) -> Result<(), Failed> {
-    let bytes = bytes.into();
-    if bytes.is_empty() {
-        return Ok(());
-    }
-    let written = tokio::task::spawn_blocking(move || {
-        let mut out = std::io::stdout().lock();
-        out.write_all(&bytes).and_then(|()| out.flush())
-    });
-    let written = written.await.map_err(|error| Failed::Other(error.into()))?;
-    written.map_err(|error| Failed::stdout(&error))
 }

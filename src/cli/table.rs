@@ -36,8 +36,9 @@ impl Cell {
     }
 }
 
-/// Values come from a server: what would move the cursor is left out.
-fn clean(text: &str) -> String {
+/// Values come from a server, names of files from whoever made them: what would move the
+/// cursor is left out.
+pub(super) fn clean(text: &str) -> String {
     text.chars().filter(|char| !char.is_control()).collect()
 }
 

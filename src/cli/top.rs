@@ -7,19 +7,21 @@ use std::io::IsTerminal as _;
 use std::time::Duration;
 
 use clap::Args;
-use sandtree_client::Client;
+use sandtree_client::{Client, ClientError};
 use serde_json::json;
 
 use super::failed::Failed;
 use super::paint::Paint;
-use super::remote::{self, Remote, say, say_line};
+use super::remote::{self, Remote, note, say};
 use super::table::{Cell, Table};
 use super::units;
-use sample::{Sampler, Usage};
-use view::{Stay, View};
+use sample::{PROJECTS_MAX, Sampler, Usage};
+use view::View;
 
 /// Time between the two samples of a single table.
 const ONCE: Duration = Duration::from_secs(1);
+/// Longest time of one sample on the screen, until what is shown is said to be old.
+const SAMPLE_MAX: Duration = Duration::from_secs(10);
 
 /// `sandtree top`.
 #[derive(Debug, Args)]
@@ -42,9 +44,7 @@ pub(super) struct Top {
 }
 
 fn interval(text: &str) -> Result<Duration, String> {
-    let interval = humantime::parse_duration(text).map_err(|error| error.to_string())?;
-    let range = Duration::from_millis(200)..=Duration::from_secs(3600);
-    range.contains(&interval).then_some(interval).ok_or("must be from 200ms to 1h".to_owned())
+    units::parse_duration_in(text, Duration::from_millis(200)..=Duration::from_secs(3600))
 }
 
 /// Shows it.
@@ -64,10 +64,14 @@ impl Top {
         sampler.sample().await?;
         tokio::time::sleep(ONCE).await;
         let usages = sampler.sample().await?;
-        if self.json {
-            return usages.iter().try_for_each(|usage| say_line(&json!(usage).to_string()));
+        if sampler.is_cut {
+            note(&format!("only the first {PROJECTS_MAX} running projects are shown"));
         }
-        say(table(&usages, Paint::NEVER).text(Paint::on(&std::io::stdout())))
+        if self.json {
+            let lines = usages.iter().map(|usage| format!("{}\n", json!(usage)));
+            return say(lines.collect::<String>()).await;
+        }
+        say(table(&usages, Paint::NEVER).text(Paint::on(&std::io::stdout()))).await
     }
 
     async fn live(&self, client: Client) -> Result<(), Failed> {
@@ -80,13 +84,18 @@ impl Top {
         let mut pause = ONCE;
         loop {
             let table = table(&usages, paint);
-            view.show(&title(&usages, &trouble), &table.lines(paint))?;
-            if let Stay::No = view.pause(pause).await {
-                return Ok(());
-            }
+            view.show(&title(&usages, sampler.is_cut, &trouble), &table.lines(paint))?;
+            let sampled = view.during(async {
+                tokio::time::sleep(pause).await;
+                let sampled = tokio::time::timeout(SAMPLE_MAX, sampler.sample()).await;
+                let too_long = ClientError::TimedOut { limit: SAMPLE_MAX };
+                sampled.unwrap_or(Err(Failed::Server(too_long)))
+            });
+            // A server that hangs must not keep its user.
+            let Some(sampled) = sampled.await else { return Ok(()) };
             pause = self.interval;
             trouble.clear();
-            match sampler.sample().await {
+            match sampled {
                 Ok(now) => usages = now,
                 Err(Failed::Server(error)) if error.is_passing() => trouble = error.to_string(),
                 Err(failed) => return Err(failed),
@@ -95,15 +104,16 @@ impl Top {
     }
 }
 
-fn title(usages: &[Usage], trouble: &str) -> String {
+fn title(usages: &[Usage], is_cut: bool, trouble: &str) -> String {
     if !trouble.is_empty() {
         return format!("{trouble}; trying again, q leaves");
     }
     let cpu = usages.iter().filter_map(|usage| usage.cpu_percent).fold(0.0, |sum, cpu| sum + cpu);
     let memory: u64 = usages.iter().map(|usage| usage.memory_bytes).sum();
     let pids: u64 = usages.iter().map(|usage| usage.pids).sum();
+    let only = if is_cut { "the first " } else { "" };
     format!(
-        "{} running, cpu {cpu:.0}%, memory {}, {pids} processes; q leaves",
+        "{only}{} running, cpu {cpu:.0}%, memory {}, {pids} processes; q leaves",
         usages.len(),
         units::bytes(memory)
     )

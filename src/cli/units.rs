@@ -1,5 +1,6 @@
 //! Sizes, times and counts, for people.
 
+use std::ops::RangeInclusive;
 use std::time::{Duration, SystemTime};
 
 const UNITS: [&str; 5] = ["B", "KiB", "MiB", "GiB", "TiB"];
@@ -54,6 +55,17 @@ pub(super) fn parse_cpus(text: &str) -> Result<u64, String> {
     Ok((cores * 1000.0).round() as u64)
 }
 
+/// A duration such as `5s`, within its range.
+pub(super) fn parse_duration_in(
+    text: &str,
+    range: RangeInclusive<Duration>,
+) -> Result<Duration, String> {
+    let duration = humantime::parse_duration(text).map_err(|error| error.to_string())?;
+    let [least, most] = [range.start(), range.end()].map(|end| humantime::format_duration(*end));
+    let wrong = || format!("must be from {least} to {most}");
+    range.contains(&duration).then_some(duration).ok_or_else(wrong)
+}
+
 /// A pair such as `NAME=VALUE`.
 pub(super) fn parse_pair(text: &str) -> Result<(String, String), String> {
     match text.split_once('=') {
@@ -103,6 +115,17 @@ mod tests {
         }
         assert_eq!(parse_cpus("1.5"), Ok(1500));
         assert!(parse_cpus("-1").is_err() && parse_cpus("NaN").is_err());
+    }
+
+    #[test]
+    fn durations_have_a_range() {
+        let parse = |text| parse_duration_in(text, Duration::from_millis(10)..=ONE_HOUR);
+        const ONE_HOUR: Duration = Duration::from_secs(3600);
+        assert_eq!((parse("10ms"), parse("1h")), (Ok(Duration::from_millis(10)), Ok(ONE_HOUR)));
+        for text in ["0s", "61m", "-1s", "soon", ""] {
+            assert!(parse(text).is_err(), "{text}");
+        }
+        assert_eq!(parse("9ms"), Err("must be from 10ms to 1h".to_owned()));
     }
 
     #[test]

@@ -8,7 +8,7 @@ mod query;
 use std::sync::Arc;
 use std::time::Duration;
 
-use sandtree_actors::Files;
+use sandtree_actors::{Files, Fullness};
 use sandtree_workspace::{
     Cancel, SearchError, SearchLimits, SearchMatch, SearchOutcome, SearchRequest,
 };
@@ -40,6 +40,11 @@ pub const LIMITS: SearchLimits = SearchLimits {
 
 /// Places for searches.
 static PLACES: Semaphore = Semaphore::const_new(SEARCHES_MAX);
+
+/// How many searches are under way now.
+pub(super) fn fullness() -> Fullness {
+    Fullness::of_places("searches", &PLACES, SEARCHES_MAX)
+}
 
 /// Why a search has no outcome.
 #[derive(Debug)]

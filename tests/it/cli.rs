@@ -8,6 +8,8 @@ mod exec;
 mod logs;
 #[path = "cli/project.rs"]
 mod project;
+#[path = "cli/scripted.rs"]
+mod scripted;
 #[path = "cli/shell.rs"]
 mod shell;
 #[path = "cli/top_and_bench.rs"]
@@ -63,10 +65,15 @@ fn url(server: &TestServer) -> String {
 
 /// The program, with a server to ask and nothing else of our environment that it knows.
 fn command(server: &TestServer, arguments: &[&str]) -> Command {
+    command_at(&url(server), arguments)
+}
+
+/// The same for the address of a server.
+fn command_at(url: &str, arguments: &[&str]) -> Command {
     let mut command = Command::new(PROGRAM);
     command
         .args(arguments)
-        .env("SANDTREE_URL", url(server))
+        .env("SANDTREE_URL", url)
         .env_remove("SANDTREE_API_KEY")
         .stdin(Stdio::null())
         .stdout(Stdio::piped())

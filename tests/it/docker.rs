@@ -2,6 +2,8 @@
 
 #[path = "docker/bad_input.rs"]
 mod bad_input;
+#[path = "docker/data_dir.rs"]
+mod data_dir;
 #[path = "docker/engine_faults.rs"]
 mod engine_faults;
 #[path = "docker/exec_terminal.rs"]

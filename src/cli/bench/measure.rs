@@ -1,6 +1,7 @@
 //! The measurements.
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use futures_util::future::try_join_all;
@@ -47,6 +48,9 @@ pub(super) struct Field {
     client: Client,
     profile: Option<String>,
     prefix: String,
+    /// Projects that were asked for.
+    asked: AtomicU32,
+    /// Those of them that may be there.
     made: Mutex<Vec<String>>,
 }
 
@@ -55,7 +59,7 @@ impl Field {
     pub(super) fn new(client: Client, profile: Option<String>) -> Self {
         let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
         let prefix = format!("bench-{:x}-{:x}", now.as_secs(), std::process::id());
-        Self { client, profile, prefix, made: Mutex::default() }
+        Self { client, profile, prefix, asked: AtomicU32::new(0), made: Mutex::default() }
     }
 
     /// Times from the creation of a project until a command in it has printed.
@@ -73,19 +77,22 @@ impl Field {
 
     /// A new project that runs.
     pub(super) async fn project(&self) -> Result<String, Failed> {
-        let id = {
-            let mut made = self.made.lock().unwrap_or_else(PoisonError::into_inner);
-            let id = format!("{}-{}", self.prefix, made.len());
-            // Before it is asked for: an answer that is lost leaves it behind as well.
-            made.push(id.clone());
-            id
-        };
+        let id = format!("{}-{}", self.prefix, self.asked.fetch_add(1, Ordering::Relaxed));
+        // Before it is asked for: an answer that is lost leaves it behind as well.
+        self.made().push(id.clone());
         let mut body = json!({ "id": id, "start": true });
         if let Some(profile) = &self.profile {
             body["profile"] = json!(profile);
         }
-        ask(&self.client, Method::POST, "/v1/projects", Some(&body)).await?;
-        Ok(id)
+        match ask(&self.client, Method::POST, "/v1/projects", Some(&body)).await {
+            Ok(_) => Ok(id),
+            Err(error) => {
+                if made_nothing(&error) {
+                    self.forget(&id);
+                }
+                Err(error.into())
+            }
+        }
     }
 
     /// Times of commands, one after another.
@@ -125,16 +132,25 @@ impl Field {
         Ok((Sorted::new(samples.concat()), started.elapsed()))
     }
 
-    /// Removes what was made; the projects that are still there.
-    pub(super) async fn clear(&self) -> Vec<String> {
-        let made = self.made.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        let mut left = Vec::new();
-        for id in made {
-            if self.remove(&id).await.is_err() {
-                left.push(id);
-            }
+    /// Removes what was made, as far as it can be.
+    pub(super) async fn clear(&self) {
+        for id in self.left() {
+            // What is left is told to the user.
+            let _ = self.remove(&id).await;
         }
-        left
+    }
+
+    /// The projects that were made and not removed.
+    pub(super) fn left(&self) -> Vec<String> {
+        self.made().clone()
+    }
+
+    fn made(&self) -> MutexGuard<'_, Vec<String>> {
+        self.made.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn forget(&self, id: &str) {
+        self.made().retain(|made| made != id);
     }
 
     async fn exec(&self, id: &str, body: &Value) -> Result<(), Failed> {
@@ -149,10 +165,21 @@ impl Field {
     /// Removes a project; one that is not there counts as removed.
     async fn remove(&self, id: &str) -> Result<(), ClientError> {
         match ask(&self.client, Method::DELETE, &project(id, ""), None).await {
-            Ok(_) => Ok(()),
-            Err(ClientError::Refused(problem)) if problem.status == 404 => Ok(()),
-            Err(error) => Err(error),
+            Ok(_) => {}
+            Err(ClientError::Refused(problem)) if problem.status == 404 => {}
+            Err(error) => return Err(error),
         }
+        self.forget(id);
+        Ok(())
+    }
+}
+
+/// Whether a create that failed so has certainly left nothing behind.
+fn made_nothing(error: &ClientError) -> bool {
+    match error {
+        ClientError::Unreachable { .. } | ClientError::Request(_) => true,
+        ClientError::Refused(problem) => problem.status < 500,
+        ClientError::Broken(_) | ClientError::TimedOut { .. } | ClientError::Answer(_) => false,
     }
 }
 

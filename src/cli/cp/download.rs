@@ -12,6 +12,7 @@ use hyper::Method;
 use sandtree_client::{Client, ClientError, Streaming, path as encode_path, query};
 use tokio::sync::mpsc;
 
+use super::at;
 use super::place::Remote;
 use crate::cli::failed::Failed;
 use crate::cli::progress::Copied;
@@ -30,20 +31,61 @@ pub(super) async fn stdout(client: &Client, from: &Remote) -> Result<u64, Failed
     let mut size = 0;
     while let Some(piece) = answer.next().await? {
         size += piece.len() as u64;
-        say(piece)?;
+        say(piece).await?;
     }
     Ok(size)
 }
 
 /// Writes a file, which appears whole or not at all; its size.
+///
+/// A link is followed, and stays. What is no file, such as a pipe or `/dev/null`, is
+/// written into and never replaced.
 pub(super) async fn file(client: &Client, from: &Remote, to: &Path) -> Result<u64, Failed> {
-    let answer = archive(client, from).await?;
     let unwritable = |error: io::Error| Failed::here(to.display(), &error);
-    let (file, staged) = Staged::beside(to).map_err(unwritable)?;
+    let target = Target::of(to).map_err(unwritable)?;
+    let answer = archive(client, from).await?;
     let name = from.name().to_owned();
-    let size = unpack(answer, name, move |from| one_file(from, file)).await?;
-    staged.commit(to).map_err(unwritable)?;
-    Ok(size)
+    match target {
+        Target::File(real) => {
+            let (file, staged) = Staged::beside(&real).map_err(unwritable)?;
+            let shown = to.to_owned();
+            let write = move |from| at(&shown, one_file(from, file));
+            let (size, _) = unpack(answer, name, write).await?;
+            staged.commit(&real).map_err(unwritable)?;
+            Ok(size)
+        }
+        Target::Special => {
+            let to = to.to_owned();
+            let write = move |from| {
+                // A pipe may wait here for who reads it.
+                let mut special = at(&to, File::options().write(true).open(&to))?;
+                at(&to, content(from, &mut special))?.size()
+            };
+            unpack(answer, name, write).await.map(|(size, _)| size)
+        }
+    }
+}
+
+/// What is there already where a file is to be.
+enum Target {
+    /// A file, or nothing: here, once all links are followed.
+    File(PathBuf),
+    /// A pipe, a device, or a socket.
+    Special,
+}
+
+impl Target {
+    fn of(path: &Path) -> io::Result<Self> {
+        match fs::metadata(path) {
+            Ok(there) if there.is_file() => fs::canonicalize(path).map(Target::File),
+            Ok(there) if there.is_dir() => Err(io::ErrorKind::IsADirectory.into()),
+            Ok(_) => Ok(Target::Special),
+            Err(error) if error.kind() == io::ErrorKind::NotFound && !path.is_symlink() => {
+                Ok(Target::File(path.to_owned()))
+            }
+            Err(error) => Err(error),
+        }
+    }
 }
 
 /// Unpacks a directory of the workspace into a folder, which is made if it is missing;
@@ -51,14 +93,14 @@ pub(super) async fn file(client: &Client, from: &Remote, to: &Path) -> Result<u6
 pub(super) async fn folder(client: &Client, from: &Remote, to: &Path) -> Result<u64, Failed> {
     let answer = archive(client, from).await?;
     let folder = to.to_owned();
-    unpack(answer, from.name().to_owned(), move |from| {
+    let write = move |from| {
         let mut archive = tar::Archive::new(from);
         archive.set_preserve_permissions(true);
         // The archive comes from a sandbox: the library takes no member that would
         // land outside the folder, nor one that goes through a link.
         archive.unpack(&folder)
-    })
-    .await
+    };
+    unpack(answer, from.name().to_owned(), write).await.map(|((), came)| came)
 }
 
 async fn archive(client: &Client, from: &Remote) -> Result<Streaming, Failed> {
@@ -70,12 +112,13 @@ async fn archive(client: &Client, from: &Remote) -> Result<Streaming, Failed> {
     client.request(Method::GET, &path).stream().await.map_err(Failed::about(from))
 }
 
-/// Gives an answer to what unpacks it, as it comes.
-async fn unpack(
+/// Gives an answer to what unpacks it, as it comes; what that says, and how many bytes
+/// came.
+async fn unpack<T: Send + 'static>(
     mut answer: Streaming,
     name: String,
-    work: impl FnOnce(Incoming) -> io::Result<()> + Send + 'static,
-) -> Result<u64, Failed> {
+    work: impl FnOnce(Incoming) -> io::Result<T> + Send + 'static,
+) -> Result<(T, u64), Failed> {
     let (sender, pieces) = mpsc::channel(PIECES_MAX);
     let unpacking =
         tokio::task::spawn_blocking(move || work(Incoming { pieces, piece: Bytes::new() }));
@@ -104,7 +147,7 @@ async fn unpack(
     let unpacked = unpacking.await.map_err(|error| Failed::Other(error.into()))?;
     match (unpacked, broken) {
         (_, Some(error)) => Err(ClientError::into(error)),
-        (Ok(()), None) => Ok(progress.done()),
+        (Ok(done), None) => Ok((done, progress.done())),
         (Err(error), None) => Err(Failed::Other(chain(&error).into())),
     }
 }
@@ -120,7 +163,17 @@ fn chain(error: &io::Error) -> String {
     text
 }
 
-fn one_file(from: Incoming, mut to: File) -> io::Result<()> {
+/// Writes the one file of an archive, with its permissions and its time; its size.
+fn one_file(from: Incoming, mut to: File) -> io::Result<u64> {
+    let header = content(from, &mut to)?;
+    to.set_permissions(fs::Permissions::from_mode(header.mode()? & 0o777))?;
+    let modified = SystemTime::UNIX_EPOCH.checked_add(Duration::from_secs(header.mtime()?));
+    modified.map_or(Ok(()), |modified| to.set_modified(modified))?;
+    header.size()
+}
+
+/// Writes what the one file of an archive has; its header.
+fn content(from: Incoming, to: &mut File) -> io::Result<tar::Header> {
     let mut archive = tar::Archive::new(from);
     let none = || io::Error::other("the server's archive has no file in it");
     let mut entry = archive.entries()?.next().ok_or_else(none)??;
@@ -128,13 +181,11 @@ fn one_file(from: Incoming, mut to: File) -> io::Result<()> {
         return Err(none());
     }
     let size = entry.size();
-    let copied = io::copy(&mut entry, &mut to)?;
+    let copied = io::copy(&mut entry, to)?;
     if copied != size {
         return Err(io::ErrorKind::UnexpectedEof.into());
     }
-    to.set_permissions(fs::Permissions::from_mode(entry.header().mode()? & 0o777))?;
-    let modified = SystemTime::UNIX_EPOCH.checked_add(Duration::from_secs(entry.header().mtime()?));
-    modified.map_or(Ok(()), |modified| to.set_modified(modified))
+    Ok(entry.header().clone())
 }
 
 /// What has come of an answer. Its end has to be told: pieces that just stop are an
@@ -168,11 +219,11 @@ struct Staged {
 
 impl Staged {
     fn beside(target: &Path) -> io::Result<(File, Self)> {
-        let name = target.file_name().unwrap_or_default().to_string_lossy();
         let mut number = 0;
         loop {
+            // Without the target's name, which may be as long as a name can be.
             let path =
-                target.with_file_name(format!(".{name}.sandtree-{}-{number}", std::process::id()));
+                target.with_file_name(format!(".sandtree-cp-{}-{number}", std::process::id()));
             let opened = File::options().write(true).create_new(true).mode(0o600).open(&path);
             match opened {
                 Ok(file) => return Ok((file, Self { path, is_done: false })),

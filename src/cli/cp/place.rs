@@ -1,8 +1,8 @@
 //! What is named on the command line: a path here, a path in a project, or `-`.
 
+use std::ffi::OsString;
 use std::fmt;
 use std::path::{Path, PathBuf};
-use std::str::FromStr;
 
 /// Longest id of a project.
 const ID_BYTES_MAX: usize = 63;
@@ -71,17 +71,20 @@ impl fmt::Display for Remote {
     }
 }
 
-impl FromStr for Place {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        match text.split_once(':') {
-            _ if text == "-" => Ok(Place::Stdio),
-            _ if text.is_empty() => Err("is empty".to_owned()),
-            Some((project, path)) if is_id(project) => {
-                Remote::parse(project, path).map(Place::Remote)
+impl Place {
+    /// What an argument names. A path here may be any bytes, one in a project is text.
+    pub(super) fn parse(argument: OsString) -> Result<Self, String> {
+        let bytes = argument.as_encoded_bytes();
+        let colon = bytes.iter().position(|byte| *byte == b':');
+        let project = colon.and_then(|colon| std::str::from_utf8(&bytes[..colon]).ok());
+        match (project.filter(|project| is_id(project)), argument.to_str()) {
+            (_, Some("-")) => Ok(Place::Stdio),
+            (_, Some("")) => Err("is empty".to_owned()),
+            (Some(project), Some(text)) => {
+                Remote::parse(project, &text[project.len() + 1..]).map(Place::Remote)
             }
-            Some(_) | None => Ok(Place::Local(PathBuf::from(text))),
+            (Some(_), None) => Err("a path in a project has to be UTF-8".to_owned()),
+            (None, _) => Ok(Place::Local(PathBuf::from(argument))),
         }
     }
 }
@@ -108,10 +111,16 @@ fn is_id(text: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::ffi::OsStringExt as _;
+
     use super::*;
 
+    fn parse(text: &str) -> Result<Place, String> {
+        Place::parse(text.into())
+    }
+
     fn remote(text: &str) -> (String, String, bool, bool) {
-        match text.parse() {
+        match parse(text) {
             Ok(Place::Remote(it)) => (it.project, it.path, it.is_directory, it.is_content),
             other => panic!("{text}: {other:?}"),
         }
@@ -134,10 +143,19 @@ mod tests {
             assert_eq!(remote(text), expected, "{text}");
         }
         for text in ["a", "./p:a", "/p:a", "P:a", "a/b:c", "../p:x"] {
-            assert_eq!(text.parse(), Ok(Place::Local(text.into())), "{text}");
+            assert_eq!(parse(text), Ok(Place::Local(text.into())), "{text}");
         }
-        assert_eq!("-".parse(), Ok(Place::Stdio));
-        assert!("p:/tmp/x".parse::<Place>().is_err() && "p:/workspaces".parse::<Place>().is_err());
+        assert_eq!(parse("-"), Ok(Place::Stdio));
+        assert!(parse("p:/tmp/x").is_err() && parse("p:/workspaces").is_err());
+    }
+
+    #[test]
+    fn a_path_here_may_be_any_bytes_and_one_in_a_project_not() {
+        for bytes in [&b"caf\xe9"[..], b"./p:\xe9", b"P\xe9:a"] {
+            let argument = OsString::from_vec(bytes.to_vec());
+            assert_eq!(Place::parse(argument.clone()), Ok(Place::Local(argument.into())));
+        }
+        assert!(Place::parse(OsString::from_vec(b"p:\xe9".to_vec())).is_err());
     }
 
     #[test]

@@ -15,6 +15,7 @@ use sandtree_client::{Client, ClientError, Pieces, Response, path as encode_path
 use serde_json::Value;
 use tokio::sync::mpsc;
 
+use super::at;
 use super::place::Remote;
 use crate::cli::failed::Failed;
 use crate::cli::progress::Copied;
@@ -22,6 +23,8 @@ use crate::cli::remote::{note, project};
 
 /// Longest time of one copy.
 pub(super) const COPY_MAX: Duration = Duration::from_secs(24 * 3600);
+/// How long a copy that broke off waits to hear whether it was for a reason of its own.
+const LAST_WORDS_MAX: Duration = Duration::from_secs(1);
 /// Bytes of one piece on its way.
 const PIECE_BYTES: usize = 64 * 1024;
 /// Levels of a folder that are copied; the server takes no more.
@@ -35,15 +38,19 @@ pub(super) async fn file(client: &Client, from: &Path, to: &Remote) -> Result<u6
     let file = File::open(from).map_err(unreadable)?;
     let metadata = file.metadata().map_err(unreadable)?;
     let mode = format!("{:04o}", metadata.permissions().mode() & 0o777);
-    let size = metadata.len();
-    let progress = Copied::new(name_of(from), Some(size));
+    // A file that says it has nothing may have something, such as those in /proc.
+    let size = Some(metadata.len()).filter(|size| *size > 0);
+    let progress = Copied::new(name_of(from), size);
     let feed = move |to: mpsc::Sender<io::Result<Bytes>>| {
         let mut to = Feed::new(to, progress);
-        let whole = Exactly { from: file, left: size };
-        let copied = io::copy(&mut io::BufReader::with_capacity(PIECE_BYTES, whole), &mut to);
+        let from: Box<dyn Read> = match size {
+            Some(left) => Box::new(Exactly { from: file, left }),
+            None => Box::new(file),
+        };
+        let copied = io::copy(&mut io::BufReader::with_capacity(PIECE_BYTES, from), &mut to);
         to.finish(copied.map(|_| ()))
     };
-    put_file(client, to, &[("mode", &mode)], Some(size), feed).await
+    put_file(client, to, &[("mode", &mode)], size, feed).await
 }
 
 /// Writes what comes from standard input; how much it was.
@@ -118,9 +125,10 @@ async fn put(
     let answer = match answer.and_then(Response::accepted) {
         Ok(answer) => answer,
         Err(ClientError::Broken(error)) => {
-            // Perhaps because there was nothing to send any more.
-            return match feeding.await {
-                Ok(Err(ours)) if ours.kind() != io::ErrorKind::BrokenPipe => {
+            // Perhaps because there was nothing to send any more. Standard input may
+            // stay open and bring nothing, which is not waited for.
+            return match tokio::time::timeout(LAST_WORDS_MAX, feeding).await {
+                Ok(Ok(Err(ours))) if ours.kind() != io::ErrorKind::BrokenPipe => {
                     Err(Failed::here("reading failed", &ours))
                 }
                 Ok(_) | Err(_) => Err(ClientError::Broken(error).into()),
@@ -185,16 +193,6 @@ fn header(metadata: &Metadata, kind: tar::EntryType, size: u64) -> tar::Header {
     header.set_entry_type(kind);
     header.set_size(size);
     header
-}
-
-/// Names the path in an error that does not yet have one.
-fn at<T>(path: &Path, outcome: io::Result<T>) -> io::Result<T> {
-    outcome.map_err(|error| match error.raw_os_error() {
-        Some(_) if error.kind() != io::ErrorKind::BrokenPipe => {
-            io::Error::new(error.kind(), format!("{}: {error}", path.display()))
-        }
-        Some(_) | None => error,
-    })
 }
 
 fn name_of(path: &Path) -> String {

@@ -72,9 +72,9 @@ impl Create {
         let asked = ask(&client, Method::POST, "/v1/projects", Some(&body));
         let made = waiting(what, asked).await?.json()?;
         if self.json {
-            say_line(&made.to_string())
+            say_line(&made.to_string()).await
         } else {
-            say_line(made["id"].as_str().unwrap_or_default())
+            say_line(made["id"].as_str().unwrap_or_default()).await
         }
     }
 

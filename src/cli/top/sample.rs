@@ -12,7 +12,7 @@ use crate::cli::failed::Failed;
 use crate::cli::remote::{get, project};
 
 /// Most projects that are looked at.
-const PROJECTS_MAX: usize = 500;
+pub(super) const PROJECTS_MAX: usize = 500;
 /// Projects that are asked about at once.
 const AT_ONCE: usize = 16;
 
@@ -39,18 +39,21 @@ pub(super) struct Usage {
 pub(super) struct Sampler {
     client: Client,
     before: HashMap<String, (Instant, u64)>,
+    /// There are running projects beyond those that the last sample looked at.
+    pub(super) is_cut: bool,
 }
 
 impl Sampler {
     /// Nothing is known yet.
     pub(super) fn new(client: Client) -> Self {
-        Self { client, before: HashMap::new() }
+        Self { client, before: HashMap::new(), is_cut: false }
     }
 
     /// What the running projects use now; those that use most of the processor first.
     pub(super) async fn sample(&mut self) -> Result<Vec<Usage>, Failed> {
         let path = format!("/v1/projects?phase=running&limit={PROJECTS_MAX}");
         let page = get(&self.client, &path).await?;
+        self.is_cut = !page["next_cursor"].is_null();
         let items = page["items"].as_array().map(Vec::as_slice).unwrap_or_default();
         let ids = items.iter().filter_map(|item| item["id"].as_str());
         let client = &self.client;
@@ -109,7 +112,43 @@ fn percent((then, used_then): (Instant, u64), (now, used_now): (Instant, u64)) -
 mod tests {
     use std::time::Duration;
 
+    use sandtree_client::Limits;
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+
     use super::*;
+
+    /// A server that answers every GET with the document of its path.
+    async fn server(documents: &'static [(&'static str, &'static str)]) -> Client {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        tokio::spawn(async move {
+            while let Ok((mut connection, _)) = listener.accept().await {
+                let mut head = vec![0; 4096];
+                let read = connection.read(&mut head).await.unwrap();
+                let head = String::from_utf8_lossy(&head[..read]).into_owned();
+                let found = documents.iter().find(|(path, _)| head.contains(path));
+                let document = found.map_or("{}", |(_, document)| document);
+                let answer = format!(
+                    "HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: {}\r\n\r\n{document}",
+                    document.len()
+                );
+                connection.write_all(answer.as_bytes()).await.unwrap();
+            }
+        });
+        Client::new(address.into(), Limits::default())
+    }
+
+    #[tokio::test]
+    async fn more_projects_than_are_looked_at_are_not_kept_quiet() {
+        let stats = ("/v1/projects/a/stats", r#"{"cpu": {"used_us": 1}}"#);
+        let all = ("/v1/projects?", r#"{"items": [{"id": "a"}], "next_cursor": null}"#);
+        let cut = ("/v1/projects?", r#"{"items": [{"id": "a"}], "next_cursor": "a"}"#);
+        for (documents, is_cut) in [([stats, all], false), ([stats, cut], true)] {
+            let mut sampler = Sampler::new(server(documents.to_vec().leak()).await);
+            let usages = sampler.sample().await.unwrap();
+            assert_eq!((usages.len(), sampler.is_cut), (1, is_cut));
+        }
+    }
 
     #[test]
     fn a_core_in_full_use_is_a_hundred_percent() {

@@ -1,20 +1,11 @@
 //! A screen that is drawn again and again, and left as it was found.
 
-use std::time::Duration;
-
 use bytes::Bytes;
 use tokio::sync::mpsc;
 
 use crate::cli::failed::Failed;
-use crate::cli::remote::say;
+use crate::cli::remote::say_now;
 use crate::cli::tty::{self, Raw};
-
-/// Whether to go on.
-#[must_use]
-pub(super) enum Stay {
-    Yes,
-    No,
-}
 
 /// The terminal's other screen, without a cursor.
 pub(super) struct View {
@@ -28,7 +19,7 @@ impl View {
         let raw =
             Raw::enter().map_err(|error| Failed::here("the terminal cannot be used", &error))?;
         let view = Self { _raw: raw, typed: tty::keys() };
-        say("\x1b[?1049h\x1b[?25l\x1b[?7l")?;
+        say_now("\x1b[?1049h\x1b[?25l\x1b[?7l")?;
         Ok(view)
     }
 
@@ -45,20 +36,19 @@ impl View {
             text.push_str(&format!("\r\n... and {} more\x1b[K", lines.len() - shown));
         }
         text.push_str("\x1b[J");
-        say(text)
+        say_now(text)
     }
 
-    /// Waits for so long, or until the user has seen enough.
-    pub(super) async fn pause(&mut self, time: Duration) -> Stay {
-        let over = tokio::time::sleep(time);
-        tokio::pin!(over);
+    /// Does something; nothing comes of it when the user has seen enough meanwhile.
+    pub(super) async fn during<T>(&mut self, work: impl Future<Output = T>) -> Option<T> {
+        let mut work = std::pin::pin!(work);
         loop {
             tokio::select! {
-                () = &mut over => return Stay::Yes,
+                outcome = &mut work => return Some(outcome),
                 typed = self.typed.recv() => match typed {
                     // In raw mode Ctrl-C is a key.
                     Some(keys) if !keys.iter().any(|key| matches!(key, b'q' | b'Q' | 3)) => {}
-                    Some(_) | None => return Stay::No,
+                    Some(_) | None => return None,
                 },
             }
         }
@@ -68,6 +58,6 @@ impl View {
 impl Drop for View {
     fn drop(&mut self) {
         // If the terminal is gone, there is nothing to restore.
-        let _ = say("\x1b[?7h\x1b[?25h\x1b[?1049l");
+        let _ = say_now("\x1b[?7h\x1b[?25h\x1b[?1049l");
     }
 }

@@ -1,7 +1,8 @@
 //! `sandtree exec`.
 
 use sandtree_testkit::{LONG, until, within};
-use tokio::io::{AsyncBufReadExt as _, BufReader};
+use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, BufReader};
+use tokio::process::ChildStdout;
 
 use super::{command, interrupt, run, run_with};
 use crate::support::{Project, server};
@@ -70,4 +71,50 @@ async fn a_reader_that_has_seen_enough_ends_the_command() {
         project.exec("kill -0 $(cat pid)").await["exit_code"] != 0
     })
     .await;
+}
+
+#[tokio::test]
+async fn a_reader_of_the_errors_that_has_seen_enough_ends_the_command() {
+    let server = server().start().await;
+    Project::small(&server.client(), "demo").await;
+    let script = "yes >&2";
+    let mut child = command(&server, &["exec", "demo", "-c", script]).spawn().expect("a program");
+    drop(child.stderr.take());
+    let status = within(LONG, "the program to end", child.wait()).await.expect("a status");
+    assert_eq!(status.code(), Some(141));
+}
+
+#[tokio::test]
+async fn a_signal_ends_it_while_its_reader_takes_nothing() {
+    let server = server().start().await;
+    let project = Project::small(&server.client(), "demo").await;
+    let script = "echo $$ > pid; exec yes";
+    let mut child = command(&server, &["exec", "demo", "-c", script]).spawn().expect("a program");
+    let mut output = child.stdout.take().expect("piped");
+    let mut first = [0; 2];
+    let read = within(LONG, "the first line", output.read_exact(&mut first)).await;
+    assert_eq!((read.expect("a line"), &first), (2, b"y\n"));
+    // Nothing is read from here on, so that it waits in a write.
+    until("the pipe to be full", async || is_full(&output)).await;
+    interrupt(&child);
+    let status = within(LONG, "the program to end", child.wait()).await.expect("a status");
+    assert_eq!(status.code(), Some(130));
+    until("the command to be gone", async || {
+        project.exec("kill -0 $(cat pid)").await["exit_code"] != 0
+    })
+    .await;
+}
+
+/// Whether there is no room for another page, so that whoever writes has to wait.
+fn is_full(pipe: &ChildStdout) -> bool {
+    let size = rustix::pipe::fcntl_getpipe_size(pipe).expect("a pipe") as u64;
+    rustix::io::ioctl_fionread(pipe).expect("a pipe") > size - 4096
+}
+
+#[tokio::test]
+async fn a_time_of_any_length_is_refused_by_the_server_and_not_by_a_panic() {
+    let server = server().start().await;
+    Project::small(&server.client(), "demo").await;
+    let long = ["exec", "--json", "-t", "18446744073709551615s", "demo", "true"];
+    run(&server, &long).await.failed(125, "timeout");
 }

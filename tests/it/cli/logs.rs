@@ -6,7 +6,8 @@ use sandtree_testkit::{LONG, within};
 use serde_json::json;
 use tokio::io::{AsyncBufReadExt as _, BufReader};
 
-use super::{command, finish, run};
+use super::scripted::Scripted;
+use super::{command, command_at, finish, run};
 use crate::support::{Project, server};
 
 #[tokio::test]
@@ -73,4 +74,37 @@ async fn a_log_that_is_followed_goes_on_after_the_server_was_killed() {
     }
     assert_eq!(numbers, (1..=1000).collect::<Vec<_>>(), "every line once");
     finish(child).await.ok();
+}
+
+#[tokio::test]
+async fn a_log_that_is_followed_ends_although_the_end_was_missed() {
+    let line = |text: &str| json!({ "cursor": "1:4", "stream": "stdout", "text": text });
+    let ended = json!({ "cursor": "1:4", "ended": { "epoch": 1, "exit_code": 0 } });
+    let alive = json!({ "alive": true });
+    let mut scripted = Scripted::start().await;
+    let child = command_at(&scripted.url, &["logs", "-f", "demo"]).spawn().expect("the program");
+
+    let mut follow = scripted.asked("/process/logs?follow=true").await;
+    let running = json!({ "state": "running", "epoch": 1 });
+    follow.say(&[&line("one\n"), &ended]).await;
+    scripted.asked("/process ").await.answer(&running).await;
+    // The log knows of the end before the process does.
+    scripted.asked("/process ").await.answer(&running).await;
+    follow.say(&[&alive]).await;
+    scripted.asked("/process ").await.answer(&json!({ "state": "ended", "epoch": 1 })).await;
+    let rest = scripted.asked("/process/logs?after=1%3A4 ").await;
+    rest.answer(&line("late\n")).await;
+    assert_eq!(finish(child).await.ok().text(), "one\nlate\n");
+}
+
+#[tokio::test]
+async fn a_log_that_is_followed_waits_for_a_process_and_says_so() {
+    let server = server().start().await;
+    let project = Project::small(&server.client(), "demo").await;
+    let mut child = command(&server, &["logs", "-f", "demo"]).spawn().expect("a program");
+    let mut notes = BufReader::new(child.stderr.take().expect("piped")).lines();
+    let note = within(LONG, "a note", notes.next_line()).await.expect("a line");
+    assert!(note.is_some_and(|note| note.contains("no process yet")));
+    project.put_process(&json!({ "command": "echo begun" })).await;
+    assert_eq!(finish(child).await.ok().text(), "begun\n");
 }

@@ -3,7 +3,7 @@
 use sandtree_testkit::LONG;
 use tokio::process::Command;
 
-use super::{PROGRAM, Ran, command, finish, run};
+use super::{PROGRAM, Ran, command, command_at, finish, run};
 use crate::support::server;
 
 #[tokio::test]
@@ -30,9 +30,16 @@ async fn projects_are_made_listed_started_stopped_and_removed() {
     assert_eq!(started.text(), "two\none\n");
     let stopped = run(&server, &["project", "stop", "--json", "one"]).await.ok().json();
     assert_eq!(stopped[0]["phase"], "stopped");
+    for (operation, phase) in [("restart", "running"), ("pause", "paused"), ("resume", "running")] {
+        let done = run(&server, &["project", operation, "--json", "two"]).await.ok().json();
+        assert_eq!(done[0]["phase"], phase, "{operation}");
+    }
     let removed = run(&server, &["project", "rm", "one", "none", "two", chosen.trim()]).await;
     let removed = removed.failed(1, "project \"none\" does not exist");
     assert_eq!(removed.text(), format!("one\ntwo\n{chosen}"), "the others are removed");
+    run(&server, &["project", "create", "three"]).await.ok();
+    let removed = run(&server, &["project", "rm", "--json", "three"]).await.ok().json();
+    assert_eq!(removed, [serde_json::json!({ "id": "three", "phase": "deleted" })]);
     assert_eq!(run(&server, &["project", "ls", "-q"]).await.ok().text(), "");
     server.assert_no_leftovers();
 }
@@ -78,4 +85,22 @@ async fn help_has_every_command_and_completions_are_what_shells_read() {
         assert!(text.contains(word) && text.contains("shell"), "{shell}: {text}");
     }
     run(&["completions", "tcsh"]).await.failed(2, "bash");
+}
+
+#[tokio::test]
+async fn output_that_cannot_be_written_is_a_failure() {
+    let full = || std::fs::File::options().write(true).open("/dev/full").expect("a full device");
+    for arguments in [&["openapi"][..], &["completions", "bash"], &["config", "check"]] {
+        let full_out = command_at("", arguments).env_remove("SANDTREE_URL").stdout(full()).spawn();
+        finish(full_out.expect("the program")).await.failed(1, "standard output");
+        let (reader, writer) = std::io::pipe().expect("a pipe");
+        drop(reader);
+        let gone = command_at("", arguments).env_remove("SANDTREE_URL").stdout(writer).spawn();
+        let gone = finish(gone.expect("the program")).await;
+        assert_eq!((gone.code, gone.stderr.as_str()), (141, ""), "{arguments:?}");
+    }
+    // Where nothing can be said, the exit code is still the right one.
+    let rm = ["project", "rm", "one", "two"];
+    let mute = command_at("http://127.0.0.1:1", &rm).stderr(full()).spawn();
+    assert_eq!(finish(mute.expect("the program")).await.code, 6);
 }
