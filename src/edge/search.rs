@@ -8,7 +8,7 @@ mod query;
 use std::sync::Arc;
 use std::time::Duration;
 
-use sandtree_actors::Files;
+use sandtree_actors::{Files, Fullness};
 use sandtree_workspace::{
     Cancel, SearchError, SearchLimits, SearchMatch, SearchOutcome, SearchRequest,
 };
@@ -93,6 +93,11 @@ pub async fn look(files: &Files, mut request: SearchRequest) -> Result<SearchOut
     let outcome = work.await.map_err(NotSearched::Problem)?;
     drop(guard);
     outcome.map_err(NotSearched::Search)
+}
+
+/// How many searches are under way.
+pub(super) fn fullness() -> Fullness {
+    Fullness::of_places("searches", &PLACES, SEARCHES_MAX)
 }
 
 struct CancelOnDrop(Cancel);
