@@ -6,7 +6,6 @@
 use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use hyper::body::Incoming;
@@ -22,6 +21,9 @@ use warp::http::Request;
 use crate::edge::context::Peer;
 use crate::edge::front::Front;
 use crate::edge::metrics::Connected;
+use progress::Progress;
+
+mod progress;
 
 /// Largest head of a request, in bytes.
 const HEAD_BYTES_MAX: usize = 64 * 1024;
@@ -124,20 +126,24 @@ impl Server {
             tracing::debug!(%error, %peer, "the connection is gone already");
             return;
         }
-        let begun = Arc::new(AtomicBool::new(false));
-        let (front, seen) = (self.front.clone(), Arc::clone(&begun));
+        let progress = Progress::new();
+        let (front, watched) = (self.front.clone(), Arc::clone(&progress));
         let service = service_fn(move |mut request: Request<Incoming>| {
-            seen.store(true, Ordering::Relaxed);
+            let using = watched.begin(request.version());
             request.extensions_mut().insert(Peer(peer));
             let front = front.clone();
-            async move { Ok::<_, Infallible>(front.answer(request).await) }
+            async move {
+                let answer = front.answer(request).await;
+                Ok::<_, Infallible>(answer.map(|body| using.answered(body)))
+            }
         });
         let io = TokioIo::new(stream);
         let mut served = std::pin::pin!(self.http.serve_connection_with_upgrades(io, service));
         let mut is_ending = false;
-        // Hyper's own time-out starts only once it knows the version of HTTP.
-        let mut silent = std::pin::pin!(tokio::time::sleep(self.bounds.header_timeout));
-        let mut is_silent = true;
+        // Hyper's own time-out is for heads of HTTP/1.
+        let idle_max = self.bounds.header_timeout;
+        let mut given_up = std::pin::pin!(progress.given_up(idle_max));
+        let mut is_warned = false;
         let outcome = loop {
             tokio::select! {
                 outcome = served.as_mut() => break outcome,
@@ -146,11 +152,15 @@ impl Server {
                     served.as_mut().graceful_shutdown();
                 }
                 () = self.ending.now.cancelled() => return,
-                () = silent.as_mut(), if is_silent => {
-                    is_silent = false;
-                    if !begun.load(Ordering::Relaxed) {
+                () = given_up.as_mut() => {
+                    if is_warned || !progress.has_begun() {
                         return;
                     }
+                    // Told once, it has as long again to go by itself.
+                    is_warned = true;
+                    served.as_mut().graceful_shutdown();
+                    progress.touch();
+                    given_up.set(progress.given_up(idle_max));
                 }
             }
         };

@@ -12,7 +12,7 @@ use sandtree_workspace::{Owner, Recursive, Workspace, WorkspaceError, WorkspaceP
 use tokio::sync::oneshot;
 
 use crate::crash::{self, Point};
-use crate::disk::blocking;
+use crate::disk::{Aside, blocking};
 use crate::file_writer::FileWriterMsg;
 use crate::layout::SandboxDir;
 use crate::live::Busy;
@@ -25,7 +25,7 @@ const TRASH_KEPT: Duration = Duration::from_secs(600);
 /// The files of one project. While the handle lives, the project counts as active.
 #[derive(Clone)]
 pub struct Files {
-    pub(crate) workspace: Arc<Workspace>,
+    pub(crate) workspace: Arc<Aside<Workspace>>,
     pub(crate) project: ActorRef<ProjectMsg>,
     pub(crate) busy: Arc<Busy>,
     /// A write that waits is a request in flight, and bounded as such.
@@ -55,7 +55,7 @@ pub enum WriteError {
 impl Files {
     /// For reads, which are direct; call it where blocking is allowed.
     #[must_use]
-    pub fn workspace(&self) -> &Arc<Workspace> {
+    pub fn workspace(&self) -> &Arc<Aside<Workspace>> {
         &self.workspace
     }
 

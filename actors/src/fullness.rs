@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 use tokio::sync::{Semaphore, mpsc};
 
 use crate::context::Context;
+use crate::home::CLOSING_MAX;
 use crate::link::{self, Link};
 use crate::live::{Live, WATCHES_MAX};
 use crate::settings::TreeSettings;
@@ -131,7 +132,7 @@ fn of_projects(context: &Context) -> Vec<Fullness> {
     all
 }
 
-fn of_each_requests(settings: &TreeSettings) -> [OfEach; 6] {
+fn of_each_requests(settings: &TreeSettings) -> [OfEach; 7] {
     [
         ("project_requests", settings.project_requests_max, |seen| {
             taken(&seen.live.request_places, seen.settings.project_requests_max)
@@ -145,6 +146,7 @@ fn of_each_requests(settings: &TreeSettings) -> [OfEach; 6] {
             seen.link.as_ref().map_or(0, |link| link.requests_waiting())
         }),
         ("link_owed", link::OWED_MAX, |seen| seen.link.as_ref().map_or(0, |link| link.owed())),
+        ("home_closing", CLOSING_MAX, |seen| seen.link.as_ref().map_or(0, |link| link.closing())),
     ]
 }
 

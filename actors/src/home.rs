@@ -8,7 +8,8 @@
 //! ```
 //!
 //! Every connection comes from hostile ground until its hello has shown the token:
-//! the number of unproven connections, their time and their bytes are bounded.
+//! the number of unproven connections, their time and their bytes are bounded, and
+//! no thread of the server's waits for the end of one, see [`waste`].
 
 use std::fs::{self, DirBuilder, OpenOptions};
 use std::io::{self, Write as _};
@@ -21,8 +22,7 @@ use std::time::Duration;
 use rand::TryRngCore as _;
 use sandtree_model::Fault;
 use sandtree_wire::{
-    FrameError, Hello, OLDEST_VERSION, Role, TOKEN_CHARS, TOKEN_NAME, VERSION, Welcome,
-    read_frame_within, write_message,
+    Hello, OLDEST_VERSION, Role, TOKEN_CHARS, TOKEN_NAME, VERSION, Welcome, write_message,
 };
 use sha2::{Digest as _, Sha256};
 use subtle::ConstantTimeEq as _;
@@ -32,16 +32,18 @@ use tokio::task::JoinSet;
 use tokio_util::task::AbortOnDropHandle;
 
 pub(crate) use self::door::Door;
+use self::stranger::Stranger;
+pub(crate) use self::waste::CLOSING_MAX;
 use crate::link::{Link, LinkNews};
 
 mod door;
+mod stranger;
 #[cfg(test)]
 mod tests;
+mod waste;
 
 /// Longest time from a connection until its hello.
 const HELLO_TIMEOUT: Duration = Duration::from_secs(5);
-/// Most bytes of a hello.
-const HELLO_BYTES_MAX: usize = 512;
 /// Connections that have not said hello yet: of init, and of whatever else dials.
 const UNPROVEN_MAX: usize = 64;
 /// Notices of one init that the container actor has not taken yet.
@@ -215,11 +217,13 @@ async fn accept(shared: Arc<Shared>) {
             biased;
             Some(_) = connections.join_next() => {}
             caller = callers.next() => match caller {
-                Ok(connection) => {
+                Ok(mut caller) => {
                     // Beyond the limit a connection is dropped; init dials again.
-                    let places = if shared.is_init(&connection) { &of_init } else { &of_others };
-                    if let Ok(permit) = Arc::clone(places).try_acquire_owned() {
-                        connections.spawn(greet(connection, Arc::clone(&shared), permit));
+                    let is_init = shared.is_init(caller.peer_pid());
+                    let places = if is_init { &of_init } else { &of_others };
+                    if let Ok(place) = Arc::clone(places).try_acquire_owned() {
+                        caller.take_place(place);
+                        connections.spawn(greet(caller, Arc::clone(&shared)));
                     }
                 }
                 Err(error) => {
@@ -232,21 +236,20 @@ async fn accept(shared: Arc<Shared>) {
     }
 }
 
-async fn greet(
-    mut connection: UnixStream,
-    shared: Arc<Shared>,
-    permit: tokio::sync::OwnedSemaphorePermit,
-) {
-    let hello = tokio::time::timeout(HELLO_TIMEOUT, read_hello(&mut connection)).await;
-    drop(permit);
+async fn greet(caller: Stranger, shared: Arc<Shared>) {
+    let hello = tokio::time::timeout(HELLO_TIMEOUT, caller.hello()).await;
     match hello {
-        Ok(Ok(hello)) if shared.believes(&hello, &connection) => match hello.role {
-            Role::Control => serve_control(connection, shared, hello.version).await,
-            Role::Stream(id) => {
-                // Nobody waits any more: dropping it tells init so.
-                let _ = shared.door.pay(id, connection);
+        Ok(Ok(hello)) if shared.believes(&hello, caller.peer_pid()) => {
+            // What was seen is there to be read.
+            let Ok(connection) = caller.admit().await else { return };
+            match hello.role {
+                Role::Control => serve_control(connection, shared, hello.version).await,
+                Role::Stream(id) => {
+                    // Nobody waits any more: dropping it tells init so.
+                    let _ = shared.door.pay(id, connection);
+                }
             }
-        },
+        }
         // Told once: whoever runs in the sandbox can do this as often as they like.
         Ok(Ok(_)) if !shared.has_refused.swap(true, Ordering::Relaxed) => {
             tracing::warn!(home = %shared.root.display(), "refused a false hello");
@@ -257,32 +260,25 @@ async fn greet(
     }
 }
 
-async fn read_hello(connection: &mut UnixStream) -> Result<Hello, FrameError> {
-    let mut buffer = Vec::new();
-    read_frame_within(connection, &mut buffer, HELLO_BYTES_MAX).await?.message()
-}
-
 impl Shared {
-    fn believes(&self, hello: &Hello, connection: &UnixStream) -> bool {
+    fn believes(&self, hello: &Hello, pid: u32) -> bool {
         let expected = *self.token_sha256.lock().unwrap_or_else(PoisonError::into_inner);
         let Some(expected) = expected else {
             return false;
         };
         let shown: [u8; 32] = Sha256::digest(hello.token.as_bytes()).into();
         let proven: bool = shown.ct_eq(&expected).into();
-        proven && hello.version >= OLDEST_VERSION && self.is_same_process(hello.role, connection)
+        proven && hello.version >= OLDEST_VERSION && self.is_same_process(hello.role, pid)
     }
 
     /// Whether it comes from the process that has proven to be init.
-    fn is_init(&self, connection: &UnixStream) -> bool {
-        let pid = peer_pid(connection);
+    fn is_init(&self, pid: u32) -> bool {
         pid != 0 && pid == self.init_pid.load(Ordering::Relaxed)
     }
 
     /// Streams have to come from the process that the control connection came
     /// from. A pid of 0 means that this kernel cannot tell.
-    fn is_same_process(&self, role: Role, connection: &UnixStream) -> bool {
-        let pid = peer_pid(connection);
+    fn is_same_process(&self, role: Role, pid: u32) -> bool {
         match role {
             Role::Control => {
                 self.init_pid.store(pid, Ordering::Relaxed);
@@ -291,12 +287,6 @@ impl Shared {
             Role::Stream(_) => pid == self.init_pid.load(Ordering::Relaxed),
         }
     }
-}
-
-/// The process at the other end; 0 when this kernel cannot tell.
-fn peer_pid(connection: &UnixStream) -> u32 {
-    let pid = connection.peer_cred().ok().and_then(|peer| peer.pid());
-    pid.and_then(|pid| u32::try_from(pid).ok()).unwrap_or(0)
 }
 
 async fn serve_control(mut connection: UnixStream, shared: Arc<Shared>, version: u16) {

@@ -35,6 +35,8 @@ pub(crate) enum JanitorMsg {
     GoRound,
     /// Fact: a round ended.
     Ended,
+    /// Fact: the trash was looked through.
+    Swept,
 }
 
 /// The actor.
@@ -44,6 +46,9 @@ pub(crate) struct JanitorActor;
 pub(crate) struct State {
     tree: Tree,
     rounds: u32,
+    /// The trash is being looked through: beside the rounds, for what code in a sandbox
+    /// has left there may take any time.
+    is_sweeping: bool,
     tasks: JoinSet<()>,
 }
 
@@ -58,7 +63,7 @@ impl Actor for JanitorActor {
         tree: Tree,
     ) -> Result<State, ActorProcessingErr> {
         me.send_after(tree.context().settings.janitor_interval, || JanitorMsg::GoRound);
-        Ok(State { tree, rounds: 0, tasks: JoinSet::new() })
+        Ok(State { tree, rounds: 0, is_sweeping: false, tasks: JoinSet::new() })
     }
 
     async fn handle(
@@ -71,6 +76,9 @@ impl Actor for JanitorActor {
             JanitorMsg::GoRound => {
                 state.rounds = state.rounds.wrapping_add(1);
                 let with_sweep = state.rounds.is_multiple_of(ROUNDS_PER_SWEEP);
+                if with_sweep {
+                    state.sweep_disk(me.clone());
+                }
                 let tree = state.tree.clone();
                 state.tasks.spawn(async move {
                     if survive(go_round(&tree, with_sweep)).await.is_err() {
@@ -86,8 +94,22 @@ impl Actor for JanitorActor {
                     JanitorMsg::GoRound
                 });
             }
+            JanitorMsg::Swept => state.is_sweeping = false,
         }
         Ok(())
+    }
+}
+
+impl State {
+    fn sweep_disk(&mut self, me: ActorRef<JanitorMsg>) {
+        if std::mem::replace(&mut self.is_sweeping, true) {
+            return;
+        }
+        let tree = self.tree.clone();
+        self.tasks.spawn(async move {
+            sweep_disk(&tree).await;
+            let _ = me.cast(JanitorMsg::Swept);
+        });
     }
 }
 
@@ -112,7 +134,6 @@ async fn go_round(tree: &Tree, with_sweep: bool) {
         if let Err(failure) = sweep(tree).await {
             tracing::warn!(%failure, "orphans could not be swept");
         }
-        sweep_disk(tree).await;
         sweep_memory().await;
     }
 }

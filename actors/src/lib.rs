@@ -68,6 +68,7 @@ mod view;
 mod watch;
 
 pub use dialled::Dialled;
+pub use disk::Aside;
 pub use events::EventReader;
 pub use files::{FileNote, Files, WriteError};
 pub use fullness::Fullness;

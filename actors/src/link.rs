@@ -149,6 +149,11 @@ impl Link {
         self.replies.len().max(self.door.owed())
     }
 
+    /// Connections of its sandbox that have no place to be heard and are being closed.
+    pub(crate) fn closing(&self) -> usize {
+        self.door.closing()
+    }
+
     /// Returns when the connection has ended.
     pub(crate) async fn ended(&self) {
         self.closed.cancelled().await;

@@ -10,6 +10,7 @@ use sandtree_model::{Event, EventId, Project, Transition};
 use sandtree_workspace::{Workspace, WorkspaceError};
 use tokio::sync::{Semaphore, watch};
 
+use crate::disk::Aside;
 use crate::events::EventLog;
 use crate::files::open_workspace;
 use crate::fullness::Lent;
@@ -51,7 +52,7 @@ pub(crate) struct Live {
     pub(crate) turns: Turns,
     /// What the connections to the sandbox's ports carry.
     pub(crate) traffic: Arc<Traffic>,
-    workspace: OnceLock<Arc<Workspace>>,
+    workspace: OnceLock<Arc<Aside<Workspace>>>,
     log_writer: Mutex<Option<Arc<Mutex<LogWriter>>>>,
     busy: AtomicUsize,
     holds: AtomicUsize,
@@ -129,11 +130,14 @@ impl Live {
     }
 
     /// The project's files, opened at the first use. Blocks for a moment.
-    pub(crate) fn workspace(&self, dir: &SandboxDir) -> Result<Arc<Workspace>, WorkspaceError> {
+    pub(crate) fn workspace(
+        &self,
+        dir: &SandboxDir,
+    ) -> Result<Arc<Aside<Workspace>>, WorkspaceError> {
         if let Some(workspace) = self.workspace.get() {
             return Ok(Arc::clone(workspace));
         }
-        let opened = Arc::new(open_workspace(dir, self.row().owner)?);
+        let opened = Arc::new(Aside::new(open_workspace(dir, self.row().owner)?));
         Ok(Arc::clone(self.workspace.get_or_init(|| opened)))
     }
 

@@ -8,6 +8,7 @@ mod enter;
 mod inside;
 mod operate;
 mod read;
+mod readiness;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -21,7 +22,7 @@ use tokio::sync::Semaphore;
 
 use crate::context::Context;
 use crate::fullness::{self, Fullness};
-use crate::ports::{Clock, Engine, Store, StoreError};
+use crate::ports::{Clock, Engine, Store};
 use crate::root::{RootActor, RootMsg};
 use crate::settings::TreeSettings;
 
@@ -36,6 +37,7 @@ struct Inner {
     context: Arc<Context>,
     tenants: DashMap<TenantId, Arc<Semaphore>>,
     root: std::sync::OnceLock<ActorRef<RootMsg>>,
+    readiness: readiness::Readiness,
 }
 
 /// What can be asked of a project's life cycle.
@@ -74,7 +76,12 @@ impl Tree {
         clock: Arc<dyn Clock>,
     ) -> Result<Self, SpawnErr> {
         let context = Context::new(settings, engine, store, clock);
-        let inner = Inner { context, tenants: DashMap::new(), root: std::sync::OnceLock::new() };
+        let inner = Inner {
+            context,
+            tenants: DashMap::new(),
+            root: std::sync::OnceLock::new(),
+            readiness: readiness::Readiness::default(),
+        };
         let tree = Self(Arc::new(inner));
         let (root, _) = Actor::spawn(None, RootActor, tree.clone()).await?;
         // Set once, here.
@@ -90,16 +97,6 @@ impl Tree {
     #[must_use]
     pub fn settings(&self) -> &TreeSettings {
         &self.0.context.settings
-    }
-
-    /// Whether engine and store answer, for `/ready`: name, and what is wrong.
-    pub async fn readiness(&self) -> Vec<(&'static str, Result<(), Box<str>>)> {
-        let engine = self.context().check_engine().await;
-        let store = self.context().store.ping().await;
-        vec![
-            ("engine", engine.map_err(|failure| failure.to_string().into())),
-            ("store", store.map_err(|StoreError(why)| why)),
-        ]
     }
 
     /// Asks whether the engine answers.
@@ -127,6 +124,16 @@ impl Tree {
         let mut all = fullness::of_tree(self.context());
         all.push(tenants);
         all
+    }
+
+    /// How many connections to the ports of one sandbox are open, of `max` at most.
+    #[must_use]
+    pub fn connections(&self, max: usize) -> Fullness {
+        let mut connections = Fullness::of_many("preview_connections", max);
+        for entry in self.context().directory.entries() {
+            connections.add(entry.live.traffic.open.load(Ordering::Relaxed));
+        }
+        connections
     }
 
     /// How many operations of the engine wait for a place.

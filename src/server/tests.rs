@@ -122,3 +122,18 @@ async fn what_does_not_end_is_dropped_at_the_deadline() {
     tokio::time::timeout(Duration::from_secs(20), server.served).await.unwrap().unwrap();
     assert_eq!(read(&mut upload).await, "");
 }
+
+/// What a client of HTTP/2 begins with, and a request for `/health` (RFC 9113, RFC 7541).
+const HTTP2_HEALTH: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\
+    \0\0\0\x04\0\0\0\0\0\
+    \0\0\x16\x01\x05\0\0\0\x01\x82\x86\x04\x07/health\x01\x09localhost";
+
+#[tokio::test]
+async fn a_client_of_http2_that_asks_for_nothing_more_is_sent_away() {
+    let server = run(|bounds| bounds.header_timeout = Duration::from_millis(100)).await;
+    let mut stream = server.connect().await;
+    stream.write_all(HTTP2_HEALTH).await.unwrap();
+    // It takes what is sent and says nothing: neither does it go by itself.
+    let said = read(&mut stream).await;
+    assert!(said.contains("status"), "{said:?}");
+}

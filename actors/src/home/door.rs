@@ -29,6 +29,8 @@ use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep, sleep_until};
 
+use super::stranger::Stranger;
+use super::waste::Waste;
 use crate::disk::on_disk;
 use crate::link::{Debt, Link, Owed};
 
@@ -45,12 +47,34 @@ pub(crate) struct Door {
     leaf: watch::Sender<Leaf>,
     /// When a stream was last asked for.
     asked_at: Mutex<Option<Instant>>,
+    waste: Arc<Waste>,
+}
+
+/// A socket that listens. Who has dialled and was not let in goes with it.
+struct Listener {
+    socket: Option<UnixListener>,
+    waste: Arc<Waste>,
+}
+
+impl Listener {
+    async fn accept(&self) -> io::Result<UnixStream> {
+        match &self.socket {
+            Some(socket) => Ok(socket.accept().await?.0),
+            None => pending().await,
+        }
+    }
+}
+
+impl Drop for Listener {
+    fn drop(&mut self) {
+        self.waste.close(self.socket.take());
+    }
 }
 
 /// How a door is.
 #[derive(Clone)]
 enum Leaf {
-    Open(Arc<UnixListener>),
+    Open(Arc<Listener>),
     Shut,
     /// Its home is gone, and the socket's name may be another's.
     Gone,
@@ -72,8 +96,9 @@ impl Door {
     ///
     /// When the socket cannot be bound.
     pub(super) fn open_in(dir: PathBuf) -> io::Result<Self> {
-        let leaf = watch::Sender::new(Leaf::Open(Arc::new(bind(&dir)?)));
-        Ok(Self { dir, streams: Arc::default(), leaf, asked_at: Mutex::default() })
+        let waste = Arc::<Waste>::default();
+        let leaf = watch::Sender::new(listening(bind(&dir)?, &waste));
+        Ok(Self { dir, streams: Arc::default(), leaf, asked_at: Mutex::default(), waste })
     }
 
     /// Notes that a stream is to come, and sees to it that it can.
@@ -94,9 +119,14 @@ impl Door {
         self.streams.len()
     }
 
+    /// How many have come in that are not closed, and have no place to be heard.
+    pub(crate) fn closing(&self) -> usize {
+        self.waste.places_taken()
+    }
+
     /// Who comes in by it, from now on.
     pub(super) fn callers(&self) -> Callers {
-        Callers(self.leaf.subscribe())
+        Callers { leaf: self.leaf.subscribe(), waste: Arc::clone(&self.waste) }
     }
 
     /// Opens it unless it is open.
@@ -110,7 +140,7 @@ impl Door {
             match leaf {
                 Leaf::Open(_) => return false,
                 Leaf::Shut => match bind(&self.dir) {
-                    Ok(listener) => *leaf = Leaf::Open(Arc::new(listener)),
+                    Ok(socket) => *leaf = listening(socket, &self.waste),
                     Err(error) => outcome = Err(error),
                 },
                 Leaf::Gone => outcome = Err(io::Error::other("the sandbox's socket is closed")),
@@ -172,13 +202,13 @@ impl Door {
         pending().await
     }
 
-    /// Shuts it, or has it stay a while for a stream that is owed; false when there is no
-    /// link any more. Whoever takes the link away opens the door afterwards.
+    /// Shuts it, or has it stay a while for a stream that is owed, and while not all is
+    /// closed that came by it; false when there is no link any more. Whoever takes the link away opens the door afterwards.
     pub(super) fn shut(&self, links: &Links) -> bool {
         let mut is_linked = false;
         self.leaf.send_if_modified(|leaf| {
             is_linked = holds(links.borrow().as_ref());
-            if self.owed() > 0 {
+            if self.owed() > 0 || self.waste.is_there() {
                 *self.lock_asked_at() = Some(Instant::now());
                 return false;
             }
@@ -189,6 +219,12 @@ impl Door {
             shuts
         });
         is_linked
+    }
+
+    /// Whether something is being closed that came by it.
+    #[cfg(test)]
+    pub(super) fn has_waste(&self) -> bool {
+        self.waste.is_there()
     }
 
     #[cfg(test)]
@@ -209,7 +245,10 @@ impl Door {
 }
 
 /// Who comes in by a door.
-pub(super) struct Callers(watch::Receiver<Leaf>);
+pub(super) struct Callers {
+    leaf: watch::Receiver<Leaf>,
+    waste: Arc<Waste>,
+}
 
 impl Callers {
     /// The next one; while the door is shut there is none.
@@ -221,14 +260,17 @@ impl Callers {
     /// # Cancel safety
     ///
     /// Safe: nobody is lost.
-    pub(super) async fn next(&mut self) -> io::Result<UnixStream> {
+    pub(super) async fn next(&mut self) -> io::Result<Stranger> {
+        let Some(place) = self.waste.place().await else { return pending().await };
         loop {
-            let leaf = self.0.borrow_and_update().clone();
+            let leaf = self.leaf.borrow_and_update().clone();
             tokio::select! {
                 biased;
                 // It was opened or shut. The door does not go before its callers do.
-                _ = self.0.changed() => {}
-                accepted = accept_at(&leaf) => return accepted,
+                _ = self.leaf.changed() => {}
+                accepted = accept_at(&leaf) => {
+                    return Ok(Stranger::new(accepted?, place, Arc::clone(&self.waste)));
+                }
             }
         }
     }
@@ -236,9 +278,13 @@ impl Callers {
 
 async fn accept_at(leaf: &Leaf) -> io::Result<UnixStream> {
     match leaf {
-        Leaf::Open(listener) => Ok(listener.accept().await?.0),
+        Leaf::Open(listener) => listener.accept().await,
         Leaf::Shut | Leaf::Gone => pending().await,
     }
+}
+
+fn listening(socket: UnixListener, waste: &Arc<Waste>) -> Leaf {
+    Leaf::Open(Arc::new(Listener { socket: Some(socket), waste: Arc::clone(waste) }))
 }
 
 fn holds(link: Option<&Arc<Link>>) -> bool {

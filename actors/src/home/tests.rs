@@ -1,12 +1,17 @@
 //! Homes with an init that is written out by hand.
 
-use std::io::ErrorKind;
+use std::io::{ErrorKind, IoSlice};
+use std::mem::MaybeUninit;
+use std::os::fd::{AsFd as _, OwnedFd};
+use std::os::unix::net::UnixStream as StdStream;
 
+use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sendmsg};
 use sandtree_wire::{Numbered, Request, SOCKET_NAME, Stream, read_message};
 use tempfile::TempDir;
 use tokio::time::Instant;
 
 use super::*;
+use crate::disk::lingering::Lingering;
 
 /// More than a stream's asker waits for it.
 const LONG: Duration = Duration::from_secs(60);
@@ -186,4 +191,79 @@ async fn no_stream_is_lost_however_often_the_door_is_shut() {
     }
     shutting.abort();
     assert!(shut.load(Ordering::Relaxed) > 0, "it was never shut");
+}
+
+/// What strangers say first, with a descriptor that comes along.
+const SAYINGS: [(&str, &[u8]); 4] = [
+    ("nothing of sense", b"x"),
+    ("the beginning of a hello", &[0, 100, 0, 0, 0, b'{']),
+    ("a hello that is too long", &[0, 0, 0, 1, 0, b'{']),
+    ("a false hello", b"\0\x2a\0\0\0{\"version\":1,\"token\":\"0\",\"role\":\"control\"}"),
+];
+
+/// A stranger at this door, who says this and sends a socket along that nobody else has
+/// by the time it is looked at.
+fn stranger(lingering: &mut Lingering, dir: &Path, says: &[u8]) -> StdStream {
+    let along = lingering.socket();
+    lingering.meanwhile(move || dial_with(dir, says, &along))
+}
+
+fn dial_with(dir: &Path, says: &[u8], along: &OwnedFd) -> StdStream {
+    let connection = StdStream::connect(dir.join("home").join(SOCKET_NAME)).expect("an open door");
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+    let mut control = SendAncillaryBuffer::new(&mut space);
+    let along = [along.as_fd()];
+    assert!(control.push(SendAncillaryMessage::ScmRights(&along)));
+    let sent =
+        sendmsg(&connection, &[IoSlice::new(says)], &mut control, SendFlags::empty()).unwrap();
+    assert_eq!(sent, says.len());
+    connection
+}
+
+/// That something is being closed, and not by the thread that does everything.
+fn assert_closed_aside(lingering: &Lingering, door: Arc<Door>, what: &str) {
+    let closing = async move {
+        while !door.has_waste() {
+            tokio::task::yield_now().await;
+        }
+    };
+    assert!(lingering.ends(closing), "{what}");
+    assert!(lingering.ends(async {}), "{what}");
+}
+
+#[test]
+fn what_strangers_send_along_is_closed_where_it_holds_up_nobody() {
+    for (what, says) in SAYINGS {
+        let mut lingering = Lingering::new();
+        let place = lingering.runtime().block_on(async { Place::new() });
+        let _stranger = stranger(&mut lingering, place.dir.path(), says);
+        assert_closed_aside(&lingering, Arc::clone(&place.home.shared.door), what);
+        // Nor does it keep init from coming.
+        let linked = async move { drop(place.link().await) };
+        assert!(lingering.ends(linked), "{what}");
+    }
+}
+
+#[test]
+fn a_stranger_without_a_place_is_closed_aside() {
+    let mut lingering = Lingering::new();
+    let place = lingering.runtime().block_on(async { Place::new() });
+    let path = place.dir.path().join("home").join(SOCKET_NAME);
+    let silent = || StdStream::connect(&path).expect("an open door");
+    let _silent: Vec<_> = (0..UNPROVEN_MAX).map(|_| silent()).collect();
+    let _stranger = stranger(&mut lingering, place.dir.path(), b"x");
+    assert_closed_aside(&lingering, Arc::clone(&place.home.shared.door), "no place");
+}
+
+#[test]
+fn a_home_that_ends_closes_its_strangers_aside() {
+    let mut lingering = Lingering::new();
+    let place = lingering.runtime().block_on(async { Place::new() });
+    let door = Arc::clone(&place.home.shared.door);
+    let _strangers: Vec<_> = (0..UNPROVEN_MAX * 2)
+        .map(|_| StdStream::connect(place.dir.path().join("home").join(SOCKET_NAME)))
+        .collect();
+    let _stranger = stranger(&mut lingering, place.dir.path(), b"x");
+    assert!(lingering.ends(async move { drop(place) }));
+    assert_closed_aside(&lingering, door, "the home's end");
 }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use sandtree_actors::ports::EngineError;
-use sandtree_testkit::{FaultPlan, Mischief, Op, Trouble, When};
+use sandtree_testkit::{FaultPlan, LONG, Mischief, Op, Trouble, When, within};
 
 use crate::world::*;
 
@@ -26,6 +26,29 @@ async fn an_engine_that_is_away_is_told_and_the_work_is_done_when_it_is_back() {
     let view = tree.wait_for("demo", Phase::Running).await;
     assert_runs_once(&world, &view.project.sandbox);
     world.store.assert_sound();
+}
+
+#[tokio::test]
+async fn however_many_ask_whether_it_is_ready_the_engine_is_asked_once_at_a_time() {
+    let world = World::new();
+    let tree = world.spawn().await;
+    let nth = world.engine.count(Op::Ping) + 1;
+    let hang = FaultPlan::none().hang(Op::Ping, u32::try_from(nth).expect("few"), When::Before);
+    world.engine.plan(hang);
+    let (sender, all_ask) = tokio::sync::oneshot::channel();
+    let asking = tree.begin_call(|tree| async move {
+        let answers = futures_util::future::join_all((0..20).map(|_| tree.readiness()));
+        // Polled after all of those.
+        let have_asked = async { sender.send(()) };
+        futures_util::future::join(answers, have_asked).await.0
+    });
+    within(LONG, "all to ask", all_ask).await.expect("a tree that lives");
+    world.engine.release();
+    let answers = within(LONG, "the answers", asking).await.expect("no panic");
+    assert!(answers.iter().flatten().all(|(_, state)| state.is_ok()), "{answers:?}");
+    assert_eq!(world.engine.count(Op::Ping), nth);
+    let _ = tree.call(|tree| async move { tree.readiness().await }).await;
+    assert_eq!(world.engine.count(Op::Ping), nth + 1, "an answer is not kept");
 }
 
 #[tokio::test]

@@ -5,7 +5,7 @@ use std::time::Duration;
 use sandtree_actors::ports::SandboxSpec;
 use sandtree_model::durations::Timeout;
 use sandtree_model::profile::Expiry;
-use sandtree_testkit::until;
+use sandtree_testkit::{Op, until};
 
 use crate::world::*;
 
@@ -182,4 +182,19 @@ async fn a_project_at_rest_costs_no_actors_and_comes_back_when_it_is_asked_for()
     assert_eq!(tree.tree.live_projects(), 1, "a read spawns nothing");
     tree.operate("resting", Operation::Start).await.expect("a start");
     assert_eq!(tree.tree.live_projects(), 2);
+}
+
+#[tokio::test]
+async fn a_disk_that_takes_long_to_sweep_holds_up_no_round() {
+    let world = World::new();
+    let mut runtime = tokio::runtime::Builder::new_multi_thread();
+    let tree = world.spawn_on(runtime.worker_threads(2).max_blocking_threads(1)).await;
+    until("the tree to have taken stock", async || world.engine.count(Op::List) > 0).await;
+    // Nothing that blocks is done any more.
+    let (release, gate) = std::sync::mpsc::channel::<()>();
+    tree.call(|_| async move { drop(tokio::task::spawn_blocking(move || gate.recv())) }).await;
+    let before = world.engine.count(Op::List);
+    // Each sweep for orphans is a round with a sweep of the disk.
+    until("sweeps to go on", async || world.engine.count(Op::List) >= before + 3).await;
+    drop(release);
 }

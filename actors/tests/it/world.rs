@@ -63,11 +63,12 @@ impl World {
 
     /// Spawns a tree in this world.
     pub(crate) async fn spawn(&self) -> Running {
-        let runtime = tokio::runtime::Builder::new_multi_thread()
-            .worker_threads(2)
-            .enable_all()
-            .build()
-            .expect("a runtime for the tree");
+        self.spawn_on(tokio::runtime::Builder::new_multi_thread().worker_threads(2)).await
+    }
+
+    /// Spawns a tree in this world, on a runtime like this.
+    pub(crate) async fn spawn_on(&self, runtime: &mut tokio::runtime::Builder) -> Running {
+        let runtime = runtime.enable_all().build().expect("a runtime for the tree");
         let (engine, store) = (Arc::new(self.engine.clone()), Arc::new(self.store.clone()));
         let spawning =
             Tree::spawn(self.settings.clone(), engine, store, Arc::new(self.clock.clone()));

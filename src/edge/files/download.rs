@@ -9,8 +9,8 @@ use futures_util::{Stream, StreamExt as _, stream};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use rustix::buffer::spare_capacity;
 use rustix::io::Errno;
-use sandtree_actors::Files;
-use sandtree_workspace::Entry;
+use sandtree_actors::{Aside, Files};
+use sandtree_workspace::{Entry, Workspace};
 use warp::http::header::{
     ACCEPT_RANGES, CACHE_CONTROL, CONTENT_DISPOSITION, CONTENT_LENGTH, CONTENT_RANGE,
     CONTENT_SECURITY_POLICY, CONTENT_TYPE, ETAG, HeaderName, LAST_MODIFIED, X_CONTENT_TYPE_OPTIONS,
@@ -41,7 +41,11 @@ pub async fn read(call: Call) -> Answered {
     }
     let conditions = Conditions::of(&call)?;
     let files = call.context.tree.files(&call.project()?).await?;
-    let (file, entry) = blocking(&files, move |workspace| workspace.open_file(&path)).await?;
+    let open = move |workspace: &Workspace| {
+        let (file, entry) = workspace.open_file(&path)?;
+        Ok((Aside::new(file), entry))
+    };
+    let (file, entry) = blocking(&files, open).await?;
     let verdict = conditions.verdict(&entry);
     let (status, from, length) = match verdict {
         Verdict::Failed => return Err(precondition(Some(&entry.etag))),
@@ -74,7 +78,7 @@ pub async fn read(call: Call) -> Answered {
 /// The bytes, read a piece at a time: while the connection takes one, the next is being
 /// read. A file that has become shorter breaks the connection off: its length was promised.
 fn pieces(
-    file: File,
+    file: Aside<File>,
     from: u64,
     length: u64,
     files: Files,

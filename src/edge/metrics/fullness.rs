@@ -4,7 +4,7 @@ use metrics::gauge;
 use sandtree_actors::Fullness;
 
 use crate::edge::context::Context;
-use crate::edge::{archive, run, search};
+use crate::edge::{archive, preview, run, search};
 
 /// Used of a bound; of many of a kind, by the fullest.
 const USED: &str = "sandtree_bound_used";
@@ -34,6 +34,7 @@ pub(super) fn show(context: &Context) {
 fn all(context: &Context) -> Vec<Fullness> {
     let mut all = context.tree.fullness();
     all.extend([archive::fullness(), search::fullness(), run::fullness(&context.settings.run)]);
+    all.push(context.tree.connections(preview::CONNECTIONS_MAX));
     all
 }
 
@@ -61,6 +62,7 @@ mod tests {
             "sandtree_bound_used{bound=\"archives\"} 0",
             "sandtree_bound_max{bound=\"archives\"} 32",
             "sandtree_bound_max{bound=\"searches\"} 8",
+            "sandtree_bound_max{bound=\"preview_connections\"} 256",
             "sandtree_bound_max{bound=\"events\"} 256",
         ] {
             assert!(text.lines().any(|shown| shown == line), "{line} is not in {text}");

@@ -135,6 +135,49 @@ if not os.fork(): time.sleep(3600)
     assert!(field.server.is_alive());
 }
 
+/// Each inotify instance makes whoever closes it wait for all processors. A hundred come
+/// with every message, and as many messages as the sandbox can send.
+#[tokio::test]
+async fn descriptors_whose_closing_waits_hold_up_nobody() {
+    let mut field = Field::new().await;
+    let flood = format!(
+        "{WIRE}
+import ctypes
+libc = ctypes.CDLL(None)
+sent = 0
+while True:
+    them = [it for it in (libc.inotify_init1(0) for _ in range(100)) if it >= 0]
+    for one in them: libc.inotify_add_watch(one, b'/tmp', 2)
+    try:
+        it = dial()
+        socket.send_fds(it, [b'x'], them)
+        it.close()
+        sent += len(them)
+    except OSError: pass
+    for one in them: os.close(one)
+    if sent >= 1000:
+        print('a thousand', flush=True)
+        sent = 0
+"
+    );
+    let body = json!({ "argv": ["python3", "-c", flood] });
+    let _ = field.client.put("/v1/projects/p/process", &body).await.expect(201);
+    until("a thousand to be sent", async || {
+        // Commands keep the socket listening.
+        field.assert_both_work().await;
+        let logs = field.client.get("/v1/projects/p/process/logs").await.text();
+        assert!(!logs.contains("Traceback"), "{logs}");
+        logs.contains("a thousand")
+    })
+    .await;
+    for _ in 0..50 {
+        field.assert_both_work().await;
+    }
+    let _ = field.client.delete("/v1/projects/p/process").await.expect(200);
+    field.assert_both_work().await;
+    assert!(field.server.is_alive());
+}
+
 #[tokio::test]
 async fn false_hellos_and_garbage_are_heard_by_nobody() {
     let mut field = Field::new().await;

@@ -116,6 +116,7 @@ fn attempts() -> Vec<(&'static str, i32)> {
         ("perf_event_open", call(298, 0, 0, 0)),
         ("userfaultfd", call(323, 0, 0, 0)),
         ("io_uring_setup", call(425, 1, 0, 0)),
+        ("io_setup", call(206, 1, 0, 0)),
         ("pivot_root", call(155, 0, 0, 0)),
         ("chroot", call(161, 0, 0, 0)),
         ("init_module", call(175, 0, 0, 0)),
