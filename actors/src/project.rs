@@ -296,13 +296,10 @@ impl State {
     }
 
     fn passivate(&mut self) {
-        let row = self.live.row();
-        let is_quiet =
-            row.is_at_rest() && self.live.idle_for() >= self.context.settings.passivate_after;
-        if is_quiet
-            && (row.phase == Phase::Deleted
-                || self.context.directory.leave(&self.key, self.me.get_id()))
-        {
+        let is_quiet = self.live.row().is_at_rest()
+            && self.live.idle_for() >= self.context.settings.passivate_after;
+        // Who asked for what has led here may not be answered yet, and holds on.
+        if is_quiet && self.context.directory.leave(&self.key, self.me.get_id()) {
             self.me.stop(None);
         }
     }
