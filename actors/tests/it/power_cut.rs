@@ -4,15 +4,11 @@
 //! A workspace is looked at without a tree: each of its changes has to be on the disk by
 //! itself, and not because something else was synced a moment later.
 
-use std::collections::BTreeMap;
 use std::io::Write as _;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::Path;
 
 use sandtree_actors::{Cursor, LogSettings, LogWriter};
-use sandtree_model::durations::Span;
-use sandtree_model::process::WhenFull;
-use sandtree_model::{ProcessSpec, RestartPolicy};
 use sandtree_testkit::{BlockDisk, FakeInit, StoreFault, StorePlan, When};
 use sandtree_wire::{Job, RecordHead};
 use sandtree_workspace::{
@@ -201,18 +197,6 @@ async fn init_is_told_to_forget_only_what_is_on_the_disk() {
         assert_eq!(log.end().map(|end| end.offset), Some(said), "line {nth} is nowhere");
     }
     tree.crash().await;
-}
-
-/// A process that says nothing by itself.
-fn serving() -> ProcessSpec {
-    ProcessSpec {
-        argv: vec!["serve".into()],
-        cwd: None,
-        env: BTreeMap::new(),
-        restart: RestartPolicy::Never,
-        stop_grace: Span::from_secs(1),
-        when_full: WhenFull::Gap,
-    }
 }
 
 #[tokio::test]

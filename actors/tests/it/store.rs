@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 use sandtree_model::Move;
-use sandtree_testkit::{LONG, Op, StoreFault, StorePlan, When};
+use sandtree_testkit::{LONG, Op, StoreFault, StorePlan, When, until};
 
 use crate::world::*;
 
@@ -45,7 +45,7 @@ async fn a_commit_whose_answer_was_lost_is_not_made_twice() {
         let view = tree.stopped("demo").await;
         world.store.plan(StorePlan::none().at(by, When::After, StoreFault::Away));
         let _ = tree.operate("demo", Operation::Start).await;
-        sandtree_testkit::until(&format!("running, though {by} was not answered"), async || {
+        until(&format!("running, though {by} was not answered"), async || {
             world.store.row(&view.project.uid).phase == Phase::Running
         })
         .await;
@@ -146,24 +146,34 @@ async fn a_store_that_is_silent_fails_no_project_and_ends_no_sandbox() {
     }
 }
 
+/// Has something written that waits behind a write of the project `other`, and is still on
+/// its way when its asker has given up.
+async fn decided_late<T: std::fmt::Debug>(
+    world: &World,
+    tree: &Tree,
+    writing: impl Future<Output = Answer<T>>,
+) {
+    let late = StoreFault::Late(LATEST);
+    let plan = StorePlan::none().nth(1, When::Before, late).nth(2, When::Before, late);
+    world.store.plan(plan);
+    let before = async {
+        // It is in doubt as well, and of no interest.
+        let _ = operate(tree, "other", Operation::Pause).await;
+    };
+    let writing = async {
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        writing.await
+    };
+    let (told, ()) = tokio::join!(writing, before);
+    assert!(is_store_away(&told), "{told:?}");
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_commit_that_comes_after_its_asker_gave_up_is_gone_on_from() {
     let mut world = World::new();
     let tree = in_paused_time(&mut world).await;
     let (demo, _) = (start(&tree, "demo").await, start(&tree, "other").await);
-    let late = StoreFault::Late(LATEST);
-    let plan = StorePlan::none().nth(1, When::Before, late).nth(2, When::Before, late);
-    world.store.plan(plan);
-    let before = async {
-        let _ = operate(&tree, "other", Operation::Pause).await;
-    };
-    // It waits for the one before, and is still on its way when its asker has given up.
-    let stop = async {
-        tokio::time::sleep(Duration::from_secs(1)).await;
-        operate(&tree, "demo", Operation::Stop).await
-    };
-    let (told, ()) = tokio::join!(stop, before);
-    assert!(is_store_away(&told), "{told:?}");
+    decided_late(&world, &tree, operate(&tree, "demo", Operation::Stop)).await;
     let stopped = tree.wait_for(&key("demo"), Phase::Stopped, LONG * 4).await.expect("a project");
     assert_eq!(stopped.project.phase, Phase::Stopped, "nobody goes on from what was committed");
     assert_eq!(stopped.project.uid, demo.project.uid);
@@ -182,4 +192,32 @@ async fn a_project_that_could_not_be_read_at_the_start_is_roused_when_the_store_
     let _tree = world.spawn().await;
     let init = world.engine.init(&view.project.sandbox);
     init.until("a second handshake", |init| init.handshakes() == 2).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_project_that_is_made_after_its_asker_gave_up_is_taken_back() {
+    let mut world = World::new();
+    let tree = in_paused_time(&mut world).await;
+    start(&tree, "other").await;
+    decided_late(&world, &tree, tree.create(&tester(), named("demo"))).await;
+    until("the project to be made and deleted", async || {
+        let rows = world.store.rows();
+        rows.iter().any(|row| row.key == key("demo") && row.phase == Phase::Deleted)
+    })
+    .await;
+    world.store.assert_sound();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_process_that_is_recorded_after_its_asker_gave_up_is_started() {
+    let mut world = World::new();
+    let tree = in_paused_time(&mut world).await;
+    let (demo, _) = (start(&tree, "demo").await, start(&tree, "other").await);
+    decided_late(&world, &tree, tree.put_process(&key("demo"), serving())).await;
+    let init = world.engine.init(&demo.project.sandbox);
+    until("the process that is recorded to run", async || {
+        let recorded = world.store.row(&demo.project.uid).process.map(|record| record.epoch);
+        recorded.is_some() && init.jobs().first().map(|job| job.epoch) == recorded
+    })
+    .await;
 }

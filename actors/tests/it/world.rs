@@ -6,11 +6,14 @@
 #[path = "ground.rs"]
 mod ground;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use sandtree_actors::LogItem;
-use sandtree_model::Profile;
+use sandtree_model::durations::Span;
+use sandtree_model::process::WhenFull;
+use sandtree_model::{ProcessSpec, Profile, RestartPolicy};
 use sandtree_testkit::{FakeEngine, FaultPlan, LONG, MemoryStore, TestClock, within};
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
@@ -106,6 +109,18 @@ impl Drop for Running {
 /// A request for a project that is not started.
 pub(crate) fn named(id: &str) -> CreateRequest {
     CreateRequest { id: Some(id.parse().expect("a valid id")), ..CreateRequest::default() }
+}
+
+/// A process that says nothing by itself.
+pub(crate) fn serving() -> ProcessSpec {
+    ProcessSpec {
+        argv: vec!["serve".into()],
+        cwd: None,
+        env: BTreeMap::new(),
+        restart: RestartPolicy::Never,
+        stop_grace: Span::from_secs(1),
+        when_full: WhenFull::Gap,
+    }
 }
 
 impl Running {
