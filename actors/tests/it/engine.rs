@@ -236,14 +236,18 @@ async fn losses_long_ago_do_not_count() {
 
 #[tokio::test]
 async fn what_happened_while_the_engine_was_away_is_found_when_it_is_back() {
-    let world = World::new();
-    let tree = world.spawn().await;
-    let before = tree.running("demo").await;
-    world.engine.go_away();
-    world.engine.behind(&before.project.sandbox, Mischief::Dies);
-    world.engine.come_back();
-    let after = wait_for_more(&tree, &before, Phase::Running).await;
-    assert_runs_once(&world, &after.project.sandbox);
+    // One that is frozen keeps its link: nothing but the taking of stock can find it.
+    for (what, outcome) in [(Mischief::Dies, Phase::Running), (Mischief::IsPaused, Phase::Paused)] {
+        let world = World::new();
+        let tree = world.spawn().await;
+        let before = tree.running("demo").await;
+        world.engine.go_away();
+        world.engine.behind(&before.project.sandbox, what);
+        world.engine.come_back();
+        let after = wait_for_more(&tree, &before, outcome).await;
+        assert_eq!(world.engine.containers().len(), 1, "{what:?}: {after:?}");
+        world.store.assert_sound();
+    }
 }
 
 #[tokio::test]
