@@ -182,6 +182,20 @@ async fn one_server_at_a_time_has_a_schema() {
 }
 
 #[tokio::test]
+async fn a_server_that_lost_its_connection_does_not_write_beside_the_next() {
+    let server = TestPostgres::start().await;
+    let mut proxy = TcpProxy::start(server.port());
+    let first = Postgres::open(config(server.url_at(proxy.port()))).await.unwrap();
+    first.write(&[create(new(1))]).await.unwrap();
+    proxy.cut();
+    let next = Postgres::open(config(server.url())).await.expect("the lock is free");
+    proxy.restore();
+    let error = first.write(&[create(new(2))]).await.unwrap_err();
+    assert!(error.0.contains("another server uses the schema"), "{error}");
+    next.write(&[create(new(2))]).await.expect("the only one that writes");
+}
+
+#[tokio::test]
 async fn a_start_waits_for_a_server_that_is_away_but_not_for_one_that_refuses() {
     let mut server = TestPostgres::start().await;
     server.stop();
