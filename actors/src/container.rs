@@ -79,8 +79,8 @@ pub(crate) struct Up {
 
 /// An operation that somebody waits for.
 pub(crate) struct Asked {
-    /// What.
-    pub(crate) operation: Operation,
+    /// What. Absent, only to be made: it undoes nothing that others ask for meanwhile.
+    pub(crate) operation: Option<Operation>,
     /// Who.
     pub(crate) by: Principal,
     /// Why, in words for people.
@@ -89,6 +89,12 @@ pub(crate) struct Asked {
     pub(crate) later: bool,
     /// Where the answer goes.
     pub(crate) reply: RpcReplyPort<Answer<()>>,
+}
+
+impl Asked {
+    fn is_delete(&self) -> bool {
+        matches!(self.operation, Some(Operation::Delete { .. }))
+    }
 }
 
 /// The actor.

@@ -226,7 +226,8 @@ fn end(tree: &Tree, key: ProjectKey, operation: Operation, reason: String) {
     let by = Principal { tenant: key.tenant.clone(), name: "janitor".into() };
     let job = tree.clone();
     tree.context().tasks.spawn(async move {
-        if let Err(failure) = job.operate_because(&by, &key, operation, reason.into(), true).await {
+        let (operation, reason) = (Some(operation), reason.into());
+        if let Err(failure) = job.operate_because(&by, &key, operation, reason, true).await {
             tracing::warn!(project = %key, %failure, "could not be ended; the next round tries again");
         }
     });

@@ -15,7 +15,7 @@
 use std::sync::Arc;
 
 use ractor::{Actor, ActorCell, ActorProcessingErr, ActorRef, SpawnErr, SupervisionEvent};
-use sandtree_model::{Phase, ProjectKey};
+use sandtree_model::ProjectKey;
 use sandtree_wire::{Job, JobState};
 use tokio::time::Instant;
 

@@ -9,17 +9,24 @@ pub(super) fn is_ending(operation: Operation) -> bool {
     matches!(operation, Operation::Stop | Operation::Discard | Operation::Delete { .. })
 }
 
-/// Whether a project in this phase is where the operation leads.
+/// Whether a project in this phase is where the operation leads; without one, whether it
+/// is made.
 ///
 /// # Errors
 ///
 /// When the operation makes no sense from here.
-pub(super) fn is_there_already(operation: Operation, phase: Phase) -> Result<bool, Refusal> {
+pub(super) fn is_there_already(
+    operation: Option<Operation>,
+    phase: Phase,
+) -> Result<bool, Refusal> {
     let refuse = |advice| Err(Refusal::WrongPhase { phase, advice });
     if matches!(phase, Phase::Deleting | Phase::Deleted) {
-        let is_delete = matches!(operation, Operation::Delete { .. });
+        let is_delete = matches!(operation, Some(Operation::Delete { .. }));
         return if is_delete { Ok(phase == Phase::Deleted) } else { refuse("create a new one") };
     }
+    let Some(operation) = operation else {
+        return Ok(phase != Phase::Creating);
+    };
     match (operation, phase) {
         (Operation::Start | Operation::Resume, Phase::Running) => Ok(true),
         (Operation::Stop, Phase::Stopped | Phase::Failed) => Ok(true),

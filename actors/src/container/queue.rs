@@ -23,10 +23,10 @@ const RETRY_AFTER_MAX: Duration = Duration::from_secs(30);
 impl State {
     pub(super) fn operate(&mut self, asked: Asked) {
         if let Some(current) = &mut self.current {
-            let is_same = match current.operation {
-                Some(operation) => operation == asked.operation,
-                None if asked.operation == Operation::Discard => false,
-                None => target_of(asked.operation) == self.live.row().target,
+            let is_same = match (current.operation, asked.operation) {
+                (None, Some(Operation::Discard)) => false,
+                (None, Some(asked)) => target_of(asked) == self.live.row().target,
+                (current, asked) => current == asked,
             };
             // At rest again, it has all but ended: this request is for what comes after.
             let row = self.live.row();
@@ -37,18 +37,17 @@ impl State {
             }
             let is_deletion = self.live.row().target.is_delete()
                 || matches!(current.operation, Some(Operation::Delete { .. }));
-            if is_deletion && !matches!(asked.operation, Operation::Delete { .. }) {
+            if is_deletion && !asked.is_delete() {
                 return reply_to(asked, Err(being_deleted()));
             }
             // Nobody should wait for a start that is not wanted any more.
-            if !is_deletion && is_ending(asked.operation) {
+            if !is_deletion && asked.operation.is_some_and(is_ending) {
                 current.cancel.cancel();
             }
         }
-        if let Operation::Delete { .. } = asked.operation {
+        if asked.is_delete() {
             // Another deletion is not overtaken: it has the same answer.
-            let is_delete = |asked: &Asked| matches!(asked.operation, Operation::Delete { .. });
-            let (deletes, others) = self.queue.drain(..).partition(is_delete);
+            let (deletes, others) = self.queue.drain(..).partition(Asked::is_delete);
             self.queue = deletes;
             let others: VecDeque<Asked> = others;
             others.into_iter().for_each(|other| reply_to(other, Err(being_deleted())));
@@ -101,7 +100,7 @@ impl State {
             telling: Arc::clone(&self.telling),
             cancel: cancel.clone(),
         };
-        let operation = asked.as_ref().map(|asked| asked.operation);
+        let operation = asked.as_ref().and_then(|asked| asked.operation);
         let (generation, waiting) = (self.live.row().generation, asked.into_iter().collect());
         self.current = Some(Current { operation, generation, waiting, cancel });
         let me = self.me.clone();
@@ -199,7 +198,7 @@ impl State {
         }
         if phase == Phase::Deleted {
             for asked in self.queue.drain(..) {
-                let is_delete = matches!(asked.operation, Operation::Delete { .. });
+                let is_delete = asked.is_delete();
                 let gone = || Err(Refusal::not_found("the project").into());
                 reply_to(asked, if is_delete { Ok(()) } else { gone() });
             }

@@ -96,7 +96,8 @@ impl Tree {
             Written::Done | Written::Owner(_) | Written::Stale => return Err(odd_outcome().into()),
         };
         let (key, uid) = (row.key.clone(), row.uid.clone());
-        let operation = if request.start { Operation::Start } else { Operation::Stop };
+        // A stop would undo a start that somebody else has asked for since the commit.
+        let operation = request.start.then_some(Operation::Start);
         let made = self.make(*row, claimed, by, operation).await;
         if made.is_err() {
             clear_up(self, by, Made::Project(key, uid));
@@ -125,7 +126,7 @@ impl Tree {
         row: Project,
         claimed: Option<Claimed>,
         by: &Principal,
-        operation: Operation,
+        operation: Option<Operation>,
     ) -> Answer<View> {
         let key = row.key.clone();
         self.enter_with(&key, Some((row, claimed.and_then(Claimed::keep)))).await?;

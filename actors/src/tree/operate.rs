@@ -24,7 +24,7 @@ impl Tree {
         key: &ProjectKey,
         operation: Operation,
     ) -> Answer<View> {
-        self.operate_because(by, key, operation, "asked for".into(), false).await
+        self.operate_because(by, key, Some(operation), "asked for".into(), false).await
     }
 
     /// As [`Tree::operate`], but answers as soon as the intent is committed.
@@ -38,14 +38,16 @@ impl Tree {
         key: &ProjectKey,
         operation: Operation,
     ) -> Answer<View> {
-        self.operate_because(by, key, operation, "asked for".into(), true).await
+        self.operate_because(by, key, Some(operation), "asked for".into(), true).await
     }
 
+    /// As [`Tree::operate`], with the reason that is written down. Without an operation it
+    /// waits until the project is made.
     pub(crate) async fn operate_because(
         &self,
         by: &Principal,
         key: &ProjectKey,
-        operation: Operation,
+        operation: Option<Operation>,
         reason: Box<str>,
         later: bool,
     ) -> Answer<View> {
@@ -66,7 +68,7 @@ impl Tree {
         if admitted.entry.live.row().uid != *uid {
             return Ok(());
         }
-        let delete = Operation::Delete { keep_files: false };
+        let delete = Some(Operation::Delete { keep_files: false });
         self.operate_admitted(by, &admitted, delete, why.into(), false).await
     }
 
@@ -74,7 +76,7 @@ impl Tree {
         &self,
         by: &Principal,
         admitted: &Admitted,
-        operation: Operation,
+        operation: Option<Operation>,
         reason: Box<str>,
         later: bool,
     ) -> Answer<()> {

@@ -1,5 +1,7 @@
 //! What a case is made of, and how it is drawn.
 
+use std::time::Duration;
+
 use proptest::collection::vec;
 use proptest::prelude::*;
 use sandtree_actors::Operation;
@@ -101,7 +103,7 @@ pub(crate) fn cases() -> impl Strategy<Value = Case> {
 fn round() -> impl Strategy<Value = Round> {
     let crash = prop_oneof![3 => Just(None), 1 => (0..1500_u16).prop_map(Some)];
     let store = (1..=4_u32, when(), store_fault());
-    (vec(timed(), 1..=6), vec(engine_fault(), 0..=3), vec(store, 0..=1), crash).prop_map(
+    (vec(timed(), 1..=6), vec(engine_fault(), 0..=3), vec(store, 0..=2), crash).prop_map(
         |(acts, engine, store, crash_after_ms)| Round { acts, engine, store, crash_after_ms },
     )
 }
@@ -157,7 +159,9 @@ fn when() -> impl Strategy<Value = When> {
 }
 
 fn store_fault() -> impl Strategy<Value = StoreFault> {
-    prop_oneof![4 => Just(StoreFault::Away), 1 => Just(StoreFault::Panic)]
+    // Nobody waits longer than half a minute.
+    let late = (1..45_u64).prop_map(|secs| StoreFault::Late(Duration::from_secs(secs)));
+    prop_oneof![4 => Just(StoreFault::Away), 1 => Just(StoreFault::Panic), 3 => late]
 }
 
 fn engine_fault() -> impl Strategy<Value = EngineFault> {

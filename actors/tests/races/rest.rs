@@ -79,6 +79,9 @@ impl World {
     /// Where the project is, if that is where it may be and all else agrees with it.
     async fn is_at_rest(&self, tree: &Tree, allowed: &BTreeSet<At>, may_fail: bool) -> Outcome<At> {
         self.store.assert_sound();
+        if self.store.is_writing() {
+            return Err("a write is on its way".into());
+        }
         let row = self.row();
         let at = self.at(row.as_ref())?;
         if !allowed.contains(&at) {

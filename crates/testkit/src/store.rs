@@ -1,6 +1,7 @@
 //! A store that is the simplest possible model of one: maps under a lock.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -102,6 +103,23 @@ pub struct MemoryStore {
 struct Shared {
     rows: Mutex<Rows>,
     hanging: watch::Sender<u32>,
+    writing: AtomicUsize,
+}
+
+/// A write that is on its way, until it ends or its writer does.
+struct Writing<'a>(&'a AtomicUsize);
+
+impl<'a> Writing<'a> {
+    fn begin(count: &'a AtomicUsize) -> Self {
+        count.fetch_add(1, Ordering::Relaxed);
+        Self(count)
+    }
+}
+
+impl Drop for Writing<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 #[derive(Default)]
@@ -131,6 +149,12 @@ impl MemoryStore {
         let mut hanging = self.shared.hanging.subscribe();
         let hangs = hanging.wait_for(|count| *count > 0);
         within(LONG, "a write that hangs", hangs).await.expect("this store lives");
+    }
+
+    /// Whether a write is on its way.
+    #[must_use]
+    pub fn is_writing(&self) -> bool {
+        self.shared.writing.load(Ordering::Relaxed) > 0
     }
 
     /// A row as it is, deleted or not.
@@ -352,6 +376,7 @@ fn is_shown(row: &Project, filter: &Filter) -> bool {
 #[async_trait]
 impl Store for MemoryStore {
     async fn write(&self, batch: &[Write]) -> Result<Vec<Written>, StoreError> {
+        let _writing = Writing::begin(&self.shared.writing);
         let before = self.lock().plan.meets(batch, When::Before);
         self.suffer(before).await?;
         let (written, after) = {
