@@ -46,8 +46,8 @@ pub(crate) struct JanitorActor;
 pub(crate) struct State {
     tree: Tree,
     rounds: u32,
-    /// The trash is being looked through: beside the rounds, for what code in a sandbox
-    /// has left there may take any time.
+    /// Memory and trash are being looked through: beside the rounds, for what code in a
+    /// sandbox has left in the trash may take any time.
     is_sweeping: bool,
     tasks: JoinSet<()>,
 }
@@ -77,7 +77,7 @@ impl Actor for JanitorActor {
                 state.rounds = state.rounds.wrapping_add(1);
                 let with_sweep = state.rounds.is_multiple_of(ROUNDS_PER_SWEEP);
                 if with_sweep {
-                    state.sweep_disk(me.clone());
+                    state.sweep_beside(me.clone());
                 }
                 let tree = state.tree.clone();
                 state.tasks.spawn(async move {
@@ -101,12 +101,13 @@ impl Actor for JanitorActor {
 }
 
 impl State {
-    fn sweep_disk(&mut self, me: ActorRef<JanitorMsg>) {
+    fn sweep_beside(&mut self, me: ActorRef<JanitorMsg>) {
         if std::mem::replace(&mut self.is_sweeping, true) {
             return;
         }
         let tree = self.tree.clone();
         self.tasks.spawn(async move {
+            sweep_memory().await;
             sweep_disk(&tree).await;
             let _ = me.cast(JanitorMsg::Swept);
         });
@@ -130,11 +131,8 @@ async fn go_round(tree: &Tree, with_sweep: bool) {
             tracing::warn!(profile = %name, %why, "projects at rest could not be looked at");
         }
     }
-    if with_sweep {
-        if let Err(failure) = sweep(tree).await {
-            tracing::warn!(%failure, "orphans could not be swept");
-        }
-        sweep_memory().await;
+    if with_sweep && let Err(failure) = sweep(tree).await {
+        tracing::warn!(%failure, "orphans could not be swept");
     }
 }
 
