@@ -11,7 +11,7 @@ use crate::report::Report;
 /// disk, connections, actors of projects at rest.
 const QUIET_WITHIN: Duration = Duration::from_secs(90);
 /// Memory that may stay: what is in between blocks that live, and the store's cache.
-const MEMORY_MAY_GROW_BYTES: u64 = 6 * 1024 * 1024;
+const MEMORY_MAY_GROW_BYTES: u64 = 12 * 1024 * 1024;
 /// Connections and threads that come and go by themselves.
 const MAY_DIFFER: usize = 6;
 
