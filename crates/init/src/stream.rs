@@ -10,7 +10,7 @@ use tokio::net::UnixStream;
 use tokio::task::spawn_local;
 
 use crate::init::Init;
-use crate::{attach, dial, exec, home, watch};
+use crate::{attach, dial, exec, home, sys, watch};
 
 /// Most streams at once.
 const STREAMS_MAX: u32 = 1024;
@@ -29,6 +29,9 @@ pub(crate) async fn open(init: &Rc<Init>, id: u64, stream: Stream) {
             let _ = serve(&init, connection, stream).await;
         }
         drop(counted);
+        if init.streams.get() == 0 {
+            sys::trim_memory();
+        }
     });
 }
 
