@@ -26,6 +26,8 @@ impl State {
             let is_same = match (current.operation, asked.operation) {
                 (None, Some(Operation::Discard)) => false,
                 (None, Some(asked)) => target_of(asked) == self.live.row().target,
+                // Made and deleted by somebody else meanwhile, it is not what was asked for.
+                (None, None) => !self.live.row().target.is_delete(),
                 (current, asked) => current == asked,
             };
             // At rest again, it has all but ended: this request is for what comes after.

@@ -203,7 +203,8 @@ impl Door {
     }
 
     /// Shuts it, or has it stay a while for a stream that is owed, and while not all is
-    /// closed that came by it; false when there is no link any more. Whoever takes the link away opens the door afterwards.
+    /// closed that came by it; false when there is no link any more. Whoever takes the link
+    /// away opens the door afterwards.
     pub(super) fn shut(&self, links: &Links) -> bool {
         let mut is_linked = false;
         self.leaf.send_if_modified(|leaf| {
