@@ -80,7 +80,6 @@ fn path(text: &str) -> WorkspacePath {
 
 fn put(workspace: &Workspace, to: &str, content: &[u8]) {
     let mut staged = workspace.stage(LIMITS.bytes_max).expect("room");
-    staged = staged.expecting(content.len() as u64);
     staged.write_all(content).expect("room");
     let written = workspace.commit(staged, &path(to), &Precondition::None, Parents::Create);
     written.expect("a file");
@@ -94,7 +93,7 @@ fn write_large(workspace: &Workspace, to: &str) {
     put(workspace, to, &large());
 }
 
-/// Enough for its room to be reserved, and for the disk to begin before its end.
+/// Enough for the disk to begin before its end.
 fn large() -> Vec<u8> {
     (0..9 << 20).map(|byte: u32| (byte % 251) as u8).collect()
 }

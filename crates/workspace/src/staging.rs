@@ -57,14 +57,6 @@ pub struct Staged {
 }
 
 impl Staged {
-    /// Says how many bytes will come, so that the disk can make ready. It is a hint: there may be
-    /// fewer and, up to `bytes_max`, more.
-    #[must_use]
-    pub fn expecting(mut self, bytes: u64) -> Self {
-        self.pace.expect(bytes.min(self.bytes_max));
-        self
-    }
-
     /// The permission bits it shall have, instead of those of the file it replaces.
     #[must_use]
     pub fn with_mode(mut self, mode: u32) -> Self {
@@ -90,10 +82,8 @@ impl Write for Staged {
         if bytes.len() as u64 > self.bytes_max - self.bytes {
             return Err(WorkspaceError::over(Limit::Bytes, self.bytes_max).into());
         }
-        self.pace.before(&self.file, self.bytes + bytes.len() as u64);
-        let written = self.file.write(bytes)?;
+        let written = self.pace.write(&self.file, self.bytes, bytes)?;
         self.bytes += written as u64;
-        self.pace.after(&self.file, self.bytes);
         Ok(written)
     }
 
@@ -160,7 +150,6 @@ impl Workspace {
         place: &Place,
         existing: Existing,
     ) -> Result<Entry, WorkspaceError> {
-        staged.pace.end(&staged.file, staged.bytes)?;
         let file = OwnedFd::from(staged.file);
         self.give(&file, staged.mode.unwrap_or(FILE_MODE))?;
         self.settle(&file)?;
