@@ -1,18 +1,22 @@
-//! Large bodies, as cheaply as a client can move them: on threads that block.
+//! Large bodies, as cheaply as a client can move them: on threads that block, with as few copies as
+//! there can be, and with the disk at work meanwhile. What is measured is the server.
 
 use std::fs::File;
-use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::io::{self, BufRead as _, BufReader, Read as _, Write};
 use std::net::TcpStream;
+use std::num::NonZeroU64;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, ensure};
-use rustix::fs::sendfile;
+use rustix::fs::{Advice, fadvise, sendfile};
 use rustix::io::Errno;
 
 /// Most bytes of one read, and of one write to the file: larger ones are no faster, and slower where
 /// the host of a virtual machine has taken back the memory that they need.
 const PIECE_BYTES: usize = 128 * 1024;
+/// How much of a file the disk is given at a time.
+const GIVEN_BYTES: u64 = 8 * 1024 * 1024;
 /// Longest silence of the server.
 const SILENCE_MAX: Duration = Duration::from_secs(120);
 
@@ -36,7 +40,7 @@ pub(crate) fn send(address: &str, path: &str, file: &Path) -> anyhow::Result<Dur
 
 /// `GET`s into a file and waits for the disk.
 pub(crate) fn receive(address: &str, path: &str, file: &Path) -> anyhow::Result<Duration> {
-    let mut target = File::create(file)?;
+    let mut target = Target::create(file)?;
     let began = Instant::now();
     let mut stream = connect(address)?;
     let head = format!("GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");
@@ -55,8 +59,39 @@ pub(crate) fn receive(address: &str, path: &str, file: &Path) -> anyhow::Result<
         Some(length) => whole(&mut stream, length, &mut target)?,
         None => chunks(&mut stream, &mut target).with_context(|| format!("GET {path}"))?,
     }
-    target.sync_all()?;
+    target.file.sync_all()?;
     Ok(began.elapsed())
+}
+
+/// A file whose bytes go to the disk while more of them come.
+struct Target {
+    file: File,
+    written: u64,
+    given: u64,
+}
+
+impl Target {
+    fn create(file: &Path) -> io::Result<Self> {
+        Ok(Self { file: File::create(file)?, written: 0, given: 0 })
+    }
+}
+
+impl Write for Target {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let count = self.file.write(&bytes[..bytes.len().min(PIECE_BYTES)])?;
+        self.written += count as u64;
+        let waiting = NonZeroU64::new(self.written - self.given);
+        if waiting.is_some_and(|bytes| bytes.get() >= GIVEN_BYTES) {
+            // Written at once, without waiting for it, and kept in memory until it is.
+            fadvise(&self.file, self.given, waiting, Advice::DontNeed)?;
+            self.given = self.written;
+        }
+        Ok(count)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.file.flush()
+    }
 }
 
 /// The kernel moves the bytes. `io::copy` would read and write them, 8 KiB at a time: a file may
@@ -86,7 +121,7 @@ fn connect(address: &str) -> anyhow::Result<TcpStream> {
 fn whole(
     stream: &mut BufReader<TcpStream>,
     mut length: u64,
-    target: &mut File,
+    target: &mut Target,
 ) -> anyhow::Result<()> {
     while length > 0 {
         // As much as there is; `io::copy` would move 8 KiB at a time here.
@@ -101,7 +136,7 @@ fn whole(
 }
 
 /// A body whose length is told piece by piece.
-fn chunks(stream: &mut BufReader<TcpStream>, target: &mut File) -> anyhow::Result<()> {
+fn chunks(stream: &mut BufReader<TcpStream>, target: &mut Target) -> anyhow::Result<()> {
     let (mut line, mut piece) = (String::new(), Vec::new());
     loop {
         line.clear();
