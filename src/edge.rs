@@ -31,6 +31,7 @@ pub mod idle;
 pub mod metrics;
 mod object;
 pub mod openapi;
+pub mod places;
 pub mod preview;
 pub mod process;
 pub mod projects;

@@ -7,11 +7,10 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 use tokio::sync::{Semaphore, mpsc};
 
 use crate::context::Context;
-use crate::home::CLOSING_MAX;
-use crate::link::{self, Link};
-use crate::live::{Live, WATCHES_MAX};
+use crate::link::Link;
+use crate::live::Live;
 use crate::settings::TreeSettings;
-use crate::terminal::{self, INPUT_WAITING_MAX};
+use crate::terminal;
 
 /// How far one bound is used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -140,13 +139,19 @@ fn of_each_requests(settings: &TreeSettings) -> [OfEach; 7] {
         ("execs", settings.execs_max as usize, |seen| {
             taken(&seen.live.exec_places, seen.settings.execs_max as usize)
         }),
-        ("watches", WATCHES_MAX, |seen| taken(&seen.live.watch_places, WATCHES_MAX)),
+        ("watches", settings.watches_max, |seen| {
+            taken(&seen.live.watch_places, seen.settings.watches_max)
+        }),
         ("events", settings.events_kept, |seen| seen.live.events.kept()),
-        ("link_requests", link::REQUESTS_WAITING_MAX, |seen| {
+        ("link_requests", settings.link_requests_max, |seen| {
             seen.link.as_ref().map_or(0, |link| link.requests_waiting())
         }),
-        ("link_owed", link::OWED_MAX, |seen| seen.link.as_ref().map_or(0, |link| link.owed())),
-        ("home_closing", CLOSING_MAX, |seen| seen.link.as_ref().map_or(0, |link| link.closing())),
+        ("link_owed", settings.link_owed_max, |seen| {
+            seen.link.as_ref().map_or(0, |link| link.owed())
+        }),
+        ("home_closing", settings.home_closing_max, |seen| {
+            seen.link.as_ref().map_or(0, |link| link.closing())
+        }),
     ]
 }
 
@@ -159,7 +164,7 @@ fn of_each_output(settings: &TreeSettings) -> [OfEach; 6] {
         ("terminal_viewers", settings.terminal_viewers_max, |seen| {
             seen.shell.as_ref().map_or(0, |shell| shell.viewers.load(Ordering::Relaxed))
         }),
-        ("terminal_input", INPUT_WAITING_MAX, |seen| {
+        ("terminal_input", settings.terminal_input_max, |seen| {
             seen.shell.as_ref().map_or(0, |shell| shell.input_waiting())
         }),
         ("log_ring_bytes", size(settings.log_ring_bytes), |seen| {

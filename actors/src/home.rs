@@ -33,7 +33,6 @@ use tokio_util::task::AbortOnDropHandle;
 
 pub(crate) use self::door::Door;
 use self::stranger::Stranger;
-pub(crate) use self::waste::CLOSING_MAX;
 use crate::link::{Link, LinkNews};
 
 mod door;
@@ -49,6 +48,17 @@ const UNPROVEN_MAX: usize = 64;
 /// Notices of one init that the container actor has not taken yet.
 const NEWS_WAITING_MAX: usize = 16;
 
+/// What one home holds at most.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct HomeBounds {
+    /// Requests that wait to be written to init.
+    pub(crate) requests_max: usize,
+    /// Replies, and streams, that init owes.
+    pub(crate) owed_max: usize,
+    /// Connections that have no place to be heard and wait to be closed.
+    pub(crate) closing_max: usize,
+}
+
 /// Where the init of one sandbox is at home as long as this lives.
 pub(crate) struct Home {
     shared: Arc<Shared>,
@@ -60,6 +70,7 @@ struct Shared {
     token_sha256: Mutex<Option<[u8; 32]>>,
     link: watch::Sender<Option<Arc<Link>>>,
     door: Arc<Door>,
+    bounds: HomeBounds,
     links_made: AtomicU64,
     /// Number of the link whose init is known to be the one that the engine started.
     vouched: AtomicU64,
@@ -91,8 +102,8 @@ impl OpenHome {
     /// # Errors
     ///
     /// As [`Home::open`].
-    pub(crate) fn open(root: &Path) -> io::Result<Self> {
-        let (home, news) = Home::open(root)?;
+    pub(crate) fn open(root: &Path, bounds: HomeBounds) -> io::Result<Self> {
+        let (home, news) = Home::open(root, bounds)?;
         Ok(Self { home: Arc::new(home), news })
     }
 }
@@ -104,18 +115,19 @@ impl Home {
     /// # Errors
     ///
     /// When the directory cannot be made or the socket not be bound.
-    pub(crate) fn open(root: &Path) -> io::Result<(Self, HomeNews)> {
+    pub(crate) fn open(root: &Path, bounds: HomeBounds) -> io::Result<(Self, HomeNews)> {
         let dir = root.join("home");
         DirBuilder::new().recursive(true).mode(0o700).create(root)?;
         DirBuilder::new().recursive(true).mode(0o755).create(&dir)?;
         fs::set_permissions(&dir, fs::Permissions::from_mode(0o755))?;
-        let door = Arc::new(Door::open_in(dir)?);
+        let door = Arc::new(Door::open_in(dir, bounds)?);
         let (news, receiver) = mpsc::channel(NEWS_WAITING_MAX);
         let shared = Arc::new(Shared {
             root: root.to_owned(),
             token_sha256: Mutex::new(read_hash(root)),
             link: watch::Sender::new(None),
             door: Arc::clone(&door),
+            bounds,
             links_made: AtomicU64::new(0),
             vouched: AtomicU64::new(0),
             init_pid: AtomicU32::new(0),
@@ -297,7 +309,7 @@ async fn serve_control(mut connection: UnixStream, shared: Arc<Shared>, version:
     // The token was for one handshake; what init knows now, nobody can read again.
     let _ = fs::remove_file(shared.root.join("home").join(TOKEN_NAME));
     let number = shared.links_made.fetch_add(1, Ordering::Relaxed) + 1;
-    let (link, ends) = Link::new(number, welcome.version, Arc::clone(&shared.door));
+    let (link, ends) = Link::new(number, welcome.version, Arc::clone(&shared.door), shared.bounds);
     let (sender, mut receiver) = mpsc::channel(NEWS_WAITING_MAX);
     shared.link.send_replace(Some(link));
     let news = shared.news.clone();

@@ -20,16 +20,12 @@ use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
 use crate::fullness;
-use crate::home::Door;
+use crate::home::{Door, HomeBounds};
 
 /// Longest time that init may take to answer a request or to dial a stream.
 const REPLY_TIMEOUT: Duration = Duration::from_secs(10);
-/// Requests that wait to be written to one init.
-pub(crate) const REQUESTS_WAITING_MAX: usize = 256;
 /// Bytes that are read at once: replies are short, and every live project pays for it.
 const READ_BYTES: usize = 512;
-/// Replies and streams that one init owes us.
-pub(crate) const OWED_MAX: usize = 2048;
 
 /// One init, as long as its control connection holds.
 pub(crate) struct Link {
@@ -53,24 +49,26 @@ pub(crate) enum LinkNews {
 }
 
 /// Answers that are waited for, by number.
-pub(crate) struct Owed<T>(Mutex<BTreeMap<u64, oneshot::Sender<T>>>);
-
-impl<T> Default for Owed<T> {
-    fn default() -> Self {
-        Self(Mutex::default())
-    }
+pub(crate) struct Owed<T> {
+    waited_for: Mutex<BTreeMap<u64, oneshot::Sender<T>>>,
+    max: usize,
 }
 
 impl<T> Owed<T> {
+    /// So many at most.
+    pub(crate) fn new(max: usize) -> Self {
+        Self { waited_for: Mutex::default(), max }
+    }
+
     fn lock(&self) -> MutexGuard<'_, BTreeMap<u64, oneshot::Sender<T>>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.waited_for.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Notes that this number is waited for.
     pub(crate) fn expect(self: &Arc<Self>, id: u64) -> Answer<Debt<T>> {
         let (sender, receiver) = oneshot::channel();
         let mut owed = self.lock();
-        if owed.len() >= OWED_MAX {
+        if owed.len() >= self.max {
             return Err(sandbox_fault("too many requests wait for it"));
         }
         owed.insert(id, sender);
@@ -116,9 +114,14 @@ pub(crate) struct LinkEnds {
 
 impl Link {
     /// A link whose connection is served by [`LinkEnds::serve`].
-    pub(crate) fn new(number: u64, version: u16, door: Arc<Door>) -> (Arc<Self>, LinkEnds) {
-        let (sender, receiver) = mpsc::channel(REQUESTS_WAITING_MAX);
-        let replies = Arc::new(Owed::default());
+    pub(crate) fn new(
+        number: u64,
+        version: u16,
+        door: Arc<Door>,
+        bounds: HomeBounds,
+    ) -> (Arc<Self>, LinkEnds) {
+        let (sender, receiver) = mpsc::channel(bounds.requests_max);
+        let replies = Arc::new(Owed::new(bounds.owed_max));
         let closed = CancellationToken::new();
         let ends =
             LinkEnds { requests: receiver, replies: Arc::clone(&replies), closed: closed.clone() };

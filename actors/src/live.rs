@@ -22,10 +22,6 @@ use crate::settings::TreeSettings;
 use crate::turn::Turns;
 use crate::view::{ProcessView, TerminalView, View};
 
-/// Most watches of one sandbox's files: each takes one of the 128 instances of inotify that
-/// the kernel lets the sandbox's uid have.
-pub(crate) const WATCHES_MAX: usize = 16;
-
 /// One live project's published state. Its row is set by the repository alone,
 /// after the commit; the rest by the actor that it is about.
 pub(crate) struct Live {
@@ -67,6 +63,7 @@ pub(crate) struct Live {
 pub(crate) struct LiveLimits {
     pub(crate) events_kept: usize,
     pub(crate) execs_max: usize,
+    pub(crate) watches_max: usize,
     pub(crate) requests_max: usize,
 }
 
@@ -84,7 +81,7 @@ impl Live {
             lent: Lent::default(),
             events: EventLog::new(limits.events_kept, floor),
             exec_places: Arc::new(Semaphore::new(limits.execs_max)),
-            watch_places: Arc::new(Semaphore::new(WATCHES_MAX)),
+            watch_places: Arc::new(Semaphore::new(limits.watches_max)),
             request_places: Arc::new(Semaphore::new(limits.requests_max)),
             turns: Turns::new(limits.requests_max / 2),
             traffic: Arc::default(),

@@ -33,6 +33,8 @@ pub struct Sandbox {
     pub(crate) busy: Arc<Busy>,
     /// Commands that may run in it at once.
     pub(crate) execs_max: u32,
+    /// Watches of its files that may be open at once.
+    pub(crate) watches_max: usize,
 }
 
 impl Sandbox {

@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use sandtree_model::{InstanceId, Network, Profile, ProfileName};
 
+use crate::home::HomeBounds;
+
 /// Settings of the whole tree. Every bound that it keeps is here.
 #[derive(Debug, Clone)]
 pub struct TreeSettings {
@@ -54,6 +56,18 @@ pub struct TreeSettings {
     pub pool_sizes: BTreeMap<ProfileName, usize>,
     /// Most sandboxes that are being made for the pool at once.
     pub pool_refills_max: usize,
+    /// Most watches of one sandbox's files at once: each takes one of the 128 instances of
+    /// inotify that the kernel lets the sandbox's uid have.
+    pub watches_max: usize,
+    /// Input that one shell has not taken yet, in pieces; beyond them, viewers wait.
+    pub terminal_input_max: usize,
+    /// Most requests that wait to be written to one init.
+    pub link_requests_max: usize,
+    /// Most replies, and most streams, that one init owes; more requests are refused.
+    pub link_owed_max: usize,
+    /// Most connections of one sandbox that have no place to be heard and wait to be
+    /// closed; while there are so many, no more are accepted.
+    pub home_closing_max: usize,
     /// Most writes in one durable transaction.
     pub batch_max: usize,
     /// Most writes that wait for a transaction; more are answered "busy".
@@ -61,6 +75,15 @@ pub struct TreeSettings {
 }
 
 impl TreeSettings {
+    /// The bounds of one sandbox's home.
+    pub(crate) fn home_bounds(&self) -> HomeBounds {
+        HomeBounds {
+            requests_max: self.link_requests_max,
+            owed_max: self.link_owed_max,
+            closing_max: self.home_closing_max,
+        }
+    }
+
     /// Values for tests and for a first try, everything below `data_dir`.
     #[must_use]
     pub fn with_defaults(
@@ -92,6 +115,11 @@ impl TreeSettings {
             janitor_interval: Duration::from_secs(15),
             pool_sizes: BTreeMap::new(),
             pool_refills_max: 2,
+            watches_max: 16,
+            terminal_input_max: 64,
+            link_requests_max: 256,
+            link_owed_max: 2048,
+            home_closing_max: 64,
             batch_max: 256,
             writes_waiting_max: 16_384,
         }

@@ -42,9 +42,6 @@ use crate::view::{Cursor, TerminalView};
 use viewer::FIRST_SIZE;
 pub use viewer::{TerminalInput, TerminalItem, ViewRequest, Viewer};
 
-/// Input that the shell has not taken yet, in pieces.
-pub(crate) const INPUT_WAITING_MAX: usize = 64;
-
 /// A screen that changes is saved so often.
 const SCREEN_SAVED_EVERY: Duration = Duration::from_secs(2);
 
@@ -288,7 +285,7 @@ impl State {
         let saving = Saving { path, every: SCREEN_SAVED_EVERY };
         let following = follow(screen.clone(), Arc::clone(&fanout), saving);
         let following = AbortOnDropHandle::new(tokio::spawn(following));
-        let (input, receiver) = mpsc::channel(INPUT_WAITING_MAX);
+        let (input, receiver) = mpsc::channel(self.context.settings.terminal_input_max);
         let shared = Arc::new(Shared {
             epoch: job.epoch,
             pid: job.pid,
@@ -311,7 +308,7 @@ impl State {
         self.link = Some(Arc::clone(&link));
         match (&mut self.shell, job) {
             (Some(shell), Some(job)) if shell.shared.epoch == job.epoch => {
-                let (input, receiver) = mpsc::channel(INPUT_WAITING_MAX);
+                let (input, receiver) = mpsc::channel(self.context.settings.terminal_input_max);
                 *shell.shared.input.lock().unwrap_or_else(PoisonError::into_inner) = input;
                 let pump = pump::run(Arc::clone(&shell.shared), link, receiver, self.me.clone());
                 shell._pump = AbortOnDropHandle::new(tokio::spawn(pump));

@@ -12,7 +12,7 @@ use tokio::io::BufReader;
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
 use tokio_util::task::AbortOnDropHandle;
 
-use crate::live::{Hold, WATCHES_MAX};
+use crate::live::Hold;
 use crate::sandbox::Sandbox;
 
 /// Messages that wait to be read; beyond them, init and then the kernel hold events back.
@@ -61,7 +61,7 @@ impl Sandbox {
         }
         let places = Arc::clone(&self.busy.live().watch_places);
         let place = places.try_acquire_owned().map_err(|_| Refusal::Busy {
-            what: format!("{WATCHES_MAX} watches of one sandbox").into(),
+            what: format!("{} watches of one sandbox", self.watches_max).into(),
         })?;
         let connection = self.link.open(Stream::Watch(spec)).await?;
         let (sender, messages) = mpsc::channel(MESSAGES_WAITING_MAX);

@@ -14,12 +14,13 @@ use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
 
 use super::Failed;
-use crate::config::{Config, StorePlace};
+use crate::config::{Config, Store, StorePlace};
 use crate::data_dir::DataDir;
 use crate::edge::auth::Gate;
 use crate::edge::context::{Context, Parts};
 use crate::edge::front::Front;
 use crate::edge::metrics;
+use crate::edge::places::Places;
 use crate::engine::docker::{Docker, DockerConfig};
 use crate::open_files;
 use crate::server::{self, Bounds, Ending};
@@ -57,9 +58,11 @@ async fn run(config: Config, data_dir: &DataDir) -> Result<(), Failed> {
     let tree = build_tree(&config, data_dir, Arc::clone(&store)).await?;
 
     let (ending, tasks) = (Ending::default(), TaskTracker::new());
+    let settings = config.edge_settings();
     let context = Context::new(Parts {
         tree: tree.clone(),
-        settings: config.edge_settings(),
+        places: Places::new(&settings),
+        settings,
         shutdown: ending.soon.clone(),
         tasks: tasks.clone(),
         dialects: crate::edge::dialects::State::default(),
@@ -123,6 +126,8 @@ fn docker(config: &Config, instance: InstanceId) -> DockerConfig {
         request_timeout: docker.request_timeout,
         concurrency_max: docker.concurrency_max,
         open_files_max: docker.open_files_max,
+        pulls_max: docker.pulls_max,
+        images_known_max: docker.images_known_max,
         pull_timeout: docker.pull_timeout,
         pull_begin_timeout: docker.pull_begin_timeout,
         image_aliases: docker.image_aliases,
@@ -135,13 +140,14 @@ async fn open_store(config: &Config) -> Result<Arc<dyn Persistent>, StoreError> 
     let bounds = StoreBounds { owners, ..StoreBounds::default() };
     match &config.store.place {
         StorePlace::Sqlite(file) => {
-            let sqlite = Sqlite::open(SqliteConfig { bounds, ..SqliteConfig::new(file) }).await?;
-            Ok(Arc::new(sqlite))
+            let readers_max = config.store.readers_max;
+            let settings = SqliteConfig { bounds, readers_max, ..SqliteConfig::new(file) };
+            Ok(Arc::new(Sqlite::open(settings).await?))
         }
         StorePlace::Postgres(url) => {
-            let start_timeout = config.store.start_timeout;
+            let Store { readers_max, start_timeout, .. } = config.store;
             let settings = PostgresConfig::new(url.reveal());
-            let settings = PostgresConfig { bounds, start_timeout, ..settings };
+            let settings = PostgresConfig { bounds, readers_max, start_timeout, ..settings };
             Ok(Arc::new(Postgres::open(settings).await?))
         }
     }

@@ -55,6 +55,8 @@ pub struct Builder {
     pub generator: Box<str>,
     /// Longest time of one generation.
     pub generator_timeout: Duration,
+    /// Most generations at once; more are answered 429.
+    pub generations_max: usize,
 }
 
 /// BharatBuild.
@@ -146,6 +148,7 @@ fn builder(r: &mut Reader) -> Builder {
             fine.then_some(()).ok_or_else(|| "is neither a command nor an http:// URL".to_owned())
         }),
         generator_timeout: r.span(&key("generator_timeout"), 1..=HOUR),
+        generations_max: r.count(&key("generations_max"), 1..=1024),
     }
 }
 

@@ -50,6 +50,12 @@ pub struct Server {
     pub file_bytes_max: u64,
     /// Largest archive in one upload, in bytes.
     pub archive_bytes_max: u64,
+    /// Most archives that are packed or unpacked at once.
+    pub archives_max: usize,
+    /// Most searches of files at once.
+    pub searches_max: usize,
+    /// Most connections to the ports of one sandbox at once.
+    pub preview_connections_max: usize,
     /// Largest message of a WebSocket client, in bytes.
     pub websocket_message_bytes_max: usize,
     /// Longest `timeout` of a request that waits for a phase.
@@ -69,6 +75,10 @@ pub struct Docker {
     pub concurrency_max: usize,
     /// Most open files of one process in a sandbox.
     pub open_files_max: u32,
+    /// Most images that are fetched at once.
+    pub pulls_max: usize,
+    /// Most images that are remembered.
+    pub images_known_max: usize,
     /// Longest time in which an image is fetched.
     pub pull_timeout: Duration,
     /// Longest time until a registry begins to answer.
@@ -115,6 +125,16 @@ pub struct Tree {
     pub passivate_after: Duration,
     /// Time between two rounds of the janitor.
     pub janitor_interval: Duration,
+    /// Most watches of one sandbox's files at once.
+    pub watches_max: usize,
+    /// Input that one shell has not taken, in messages.
+    pub terminal_input_max: usize,
+    /// Most requests that wait to be written to one init.
+    pub link_requests_max: usize,
+    /// Most replies and streams that one init owes.
+    pub link_owed_max: usize,
+    /// Most connections of one sandbox that wait to be closed.
+    pub home_closing_max: usize,
     /// Most writes in one transaction.
     pub batch_max: usize,
     /// Most writes that wait for a transaction.
@@ -144,6 +164,8 @@ pub struct Log {
 pub struct Store {
     /// In which database.
     pub place: StorePlace,
+    /// Most connections that read.
+    pub readers_max: u32,
     /// How long a start waits for a database that is away.
     pub start_timeout: Duration,
 }
@@ -202,6 +224,9 @@ pub(super) fn server(r: &mut Reader) -> Server {
         json_bytes_max: r.number(&key("json_bytes_max"), KIB..=64 * MIB),
         file_bytes_max: r.number(&key("file_bytes_max"), KIB..=TIB),
         archive_bytes_max: r.number(&key("archive_bytes_max"), KIB..=TIB),
+        archives_max: r.count(&key("archives_max"), 1..=1024),
+        searches_max: r.count(&key("searches_max"), 1..=1024),
+        preview_connections_max: r.count(&key("preview_connections_max"), 1..=65_536),
         websocket_message_bytes_max: r.count(&key("websocket_message_bytes_max"), KIB..=64 * MIB),
         wait_max: r.span(&key("wait_max"), 1..=HOUR),
         shutdown_deadline: r.span(&key("shutdown_deadline"), 0..=10 * MINUTE),
@@ -228,7 +253,11 @@ pub(super) fn store(r: &mut Reader, data_dir: &Path) -> Store {
         Some(path) => StorePlace::Sqlite(path.into()),
         None => StorePlace::Postgres(Secret(url)),
     };
-    Store { place, start_timeout: r.span(&Key::dotted("store.start_timeout"), 0..=10 * MINUTE) }
+    Store {
+        place,
+        readers_max: r.small(&Key::dotted("store.readers_max"), 1..=256),
+        start_timeout: r.span(&Key::dotted("store.start_timeout"), 0..=10 * MINUTE),
+    }
 }
 
 fn sqlite_path(url: &str) -> Option<&str> {
@@ -246,6 +275,8 @@ pub(super) fn docker(r: &mut Reader) -> Docker {
         request_timeout: r.span(&key("request_timeout"), 1..=10 * MINUTE),
         concurrency_max: r.count(&key("concurrency_max"), 1..=1024),
         open_files_max: r.small(&key("open_files_max"), 256..=1_048_576),
+        pulls_max: r.count(&key("pulls_max"), 1..=256),
+        images_known_max: r.count(&key("images_known_max"), 1..=65_536),
         pull_timeout: r.span(&key("pull_timeout"), 1..=HOUR),
         pull_begin_timeout: r.span(&key("pull_begin_timeout"), 1..=10 * MINUTE),
         image_aliases: r.texts(
@@ -276,6 +307,11 @@ pub(super) fn tree(r: &mut Reader) -> Tree {
         events_kept: r.count(&key("events_kept"), 16..=65_536),
         passivate_after: r.span(&key("passivate_after"), 1..=HOUR),
         janitor_interval: r.span(&key("janitor_interval"), 1..=HOUR),
+        watches_max: r.count(&key("watches_max"), 1..=100),
+        terminal_input_max: r.count(&key("terminal_input_max"), 1..=4096),
+        link_requests_max: r.count(&key("link_requests_max"), 16..=65_536),
+        link_owed_max: r.count(&key("link_owed_max"), 16..=65_536),
+        home_closing_max: r.count(&key("home_closing_max"), 1..=4096),
         batch_max: r.count(&key("batch_max"), 1..=10_000),
         writes_waiting_max: r.count(&key("writes_waiting_max"), 16..=1_000_000),
     }

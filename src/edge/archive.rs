@@ -1,14 +1,14 @@
 //! The workspace, or a directory of it, as one archive: out and in, as a stream.
 //!
 //! The archive is never in memory and never on disk as a whole. Packing and unpacking
-//! block, so each holds a thread; there are [`ARCHIVES_MAX`] places for them, and a
+//! block, so each holds a thread; there are `server.archives_max` places for them, and a
 //! client that stops reading or sending is given up. Unpacking is one write of the
 //! project's file-writer: other writes of the project wait until it is done.
 
 mod pipe;
 
 use futures_util::{Stream, StreamExt, stream};
-use sandtree_actors::{Files, Fullness};
+use sandtree_actors::Files;
 use sandtree_model::event::FileChange;
 use sandtree_workspace::{
     ArchiveError, ArchiveFormat, ArchiveSummary, Existing, ExtractOptions, Limits, Manner,
@@ -16,7 +16,6 @@ use sandtree_workspace::{
 };
 use serde::Deserialize;
 use serde_json::{Value, json};
-use tokio::sync::{Semaphore, SemaphorePermit};
 use warp::http::header::{CACHE_CONTROL, CONTENT_DISPOSITION, X_CONTENT_TYPE_OPTIONS};
 use warp::http::{HeaderMap, HeaderValue, Method, StatusCode};
 
@@ -24,18 +23,14 @@ use super::body::{self, Body};
 use super::context::Call;
 use super::errors::{Problem, kinds};
 use super::files::{self, next_piece, note, parse, write_problem};
+use super::places::Place;
 use super::reply::{self, Answered};
 use pipe::{PieceReader, PieceWriter};
 
-/// Archives that are packed or unpacked at a time, in the whole server.
-pub const ARCHIVES_MAX: usize = 32;
 /// What one archive may hold.
 const LIMITS: Limits = Limits { bytes_max: 16 * 1024 * 1024 * 1024, entries_max: 500_000 };
 /// How many times larger a tar may be than its gzip.
 const RATIO_MAX: u32 = 200;
-
-/// Places for archives that are packed or unpacked.
-static PLACES: Semaphore = Semaphore::const_new(ARCHIVES_MAX);
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 enum Format {
@@ -88,7 +83,7 @@ pub async fn download(call: Call) -> Answered {
     let format = query.format.unwrap_or(Format::TarGz);
     let key = call.project()?;
     let files = call.context.tree.files(&key).await?;
-    let body = pack(files, path, format.into(), place()?).await?;
+    let body = pack(files, path, format.into(), call.context.places.archives.take()?).await?;
     let (media_type, ending) = match format {
         Format::Tar => ("application/x-tar", "tar"),
         Format::TarGz => ("application/gzip", "tar.gz"),
@@ -130,26 +125,11 @@ pub async fn upload(mut call: Call) -> Answered {
         existing: if overwrite { Existing::Replace } else { Existing::Keep },
         manner: Manner::AsIs,
     };
-    let place = place()?;
+    let place = call.context.places.archives.take()?;
     let files = call.context.tree.files(&call.project()?).await?;
     let summary = unpack(&files, path, options, call.take_body(), limit).await;
     drop(place);
     Ok(reply::json(StatusCode::OK, &document(&summary?)))
-}
-
-/// How many archives are packed or unpacked now.
-pub(super) fn fullness() -> Fullness {
-    Fullness::of_places("archives", &PLACES, ARCHIVES_MAX)
-}
-
-/// One of the places for archives of the whole server.
-///
-/// # Errors
-///
-/// 429 when all are taken.
-pub(super) fn place() -> Result<SemaphorePermit<'static>, Problem> {
-    let full = || format!("{ARCHIVES_MAX} archives at once is the limit; try again later");
-    PLACES.try_acquire().map_err(|_| Problem::new(kinds::BUSY, full()))
 }
 
 /// The archive as a stream. Waits for its first piece, so that what is wrong from the
@@ -158,7 +138,7 @@ async fn pack(
     files: Files,
     path: WorkspacePath,
     format: ArchiveFormat,
-    place: SemaphorePermit<'static>,
+    place: Place,
 ) -> Result<impl Stream<Item = pipe::Piece> + Send + 'static, Problem> {
     let (mut writer, mut pieces) = PieceWriter::new();
     tokio::task::spawn_blocking(move || {

@@ -18,6 +18,7 @@ use warp::http::{HeaderMap, Method};
 use super::body::{self, Body};
 use super::dialects;
 use super::errors::{Problem, kinds};
+use super::places::Places;
 use super::router::Params;
 use crate::config::dialects::Dialects;
 use crate::config::run::Run;
@@ -43,6 +44,8 @@ pub struct Parts {
     /// Tasks that outlive their handler, such as upgraded connections, are spawned here:
     /// the end of the server waits for them until its deadline.
     pub tasks: TaskTracker,
+    /// Places for what takes a thread, a process or a sandbox.
+    pub places: Places,
     /// What the dialects remember.
     pub dialects: dialects::State,
     /// Renders the metrics; absent in tests of single handlers.
@@ -58,6 +61,12 @@ pub struct EdgeSettings {
     pub file_bytes_max: u64,
     /// Largest archive that is uploaded in one request, in bytes, before unpacking.
     pub archive_bytes_max: u64,
+    /// Most archives that are packed or unpacked at once.
+    pub archives_max: usize,
+    /// Most searches of files at once; more wait for a while.
+    pub searches_max: usize,
+    /// Most connections to the ports of one sandbox at once.
+    pub preview_connections_max: usize,
     /// Largest message that a WebSocket client may send, in bytes.
     pub websocket_message_bytes_max: usize,
     /// Longest `timeout` of a request that waits for a phase.
@@ -80,6 +89,9 @@ impl Default for EdgeSettings {
             json_bytes_max: 1024 * 1024,
             file_bytes_max: 1024 * 1024 * 1024,
             archive_bytes_max: 4 * 1024 * 1024 * 1024,
+            archives_max: 32,
+            searches_max: 8,
+            preview_connections_max: 256,
             websocket_message_bytes_max: 1024 * 1024,
             wait_max: Duration::from_secs(600),
             preview_domain: None,

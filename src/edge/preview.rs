@@ -17,20 +17,17 @@ mod headers;
 mod proxy;
 mod tunnel;
 
-use sandtree_actors::{Dialled, Tree};
+use sandtree_actors::Dialled;
 use sandtree_model::{Answer, Failure, ProjectKey, Refusal};
 use warp::http::header::LOCATION;
 use warp::http::{HeaderValue, StatusCode};
 
-use super::context::Call;
+use super::context::{Call, Context};
 use super::errors::{Problem, kinds};
 use super::reply::{self, Answered};
 use connection::Connection;
 use headers::Mount;
 use proxy::Forward;
-
-/// Most connections to the ports of one sandbox at once.
-pub const CONNECTIONS_MAX: usize = 256;
 
 /// Redirects to the path with a slash at its end, so that relative links work.
 ///
@@ -83,7 +80,7 @@ fn port(call: &Call) -> Result<u16, Problem> {
 }
 
 async fn pass(call: Call, key: &ProjectKey, port: u16, path: String, mount: Mount) -> Answered {
-    let reached = reach(&call.context.tree, key, port).await?;
+    let reached = reach(&call.context, key, port).await?;
     reached.forward(call, path, mount).await
 }
 
@@ -99,10 +96,14 @@ pub(super) struct Reached {
 ///
 /// 409 when the project does not run, 502 when nothing listens, 429 when there are too many
 /// connections.
-pub(super) async fn reach(tree: &Tree, key: &ProjectKey, port: u16) -> Result<Reached, Problem> {
-    let sandbox = tree.sandbox(key).await?;
+pub(super) async fn reach(
+    context: &Context,
+    key: &ProjectKey,
+    port: u16,
+) -> Result<Reached, Problem> {
+    let sandbox = context.tree.sandbox(key).await?;
     let traffic = sandbox.traffic();
-    let place = connection::place(&traffic, CONNECTIONS_MAX)?;
+    let place = connection::place(&traffic, context.settings.preview_connections_max)?;
     let dialled = listening(sandbox.dial(port).await, port)?;
     Ok(Reached { connection: Connection::new(dialled, traffic, place), port })
 }

@@ -12,26 +12,19 @@ mod events;
 pub(super) mod request;
 pub mod work;
 
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use sandtree_actors::Fullness;
 use sandtree_workspace::ArchiveSummary;
 use serde_json::{Value, json};
-use tokio::sync::{Semaphore, SemaphorePermit};
 use warp::http::StatusCode;
 
 use super::archive;
 use super::body;
 use super::context::{Call, JSON};
-use super::errors::{Problem, kinds};
 use super::reply::{self, Answered};
-use crate::config::run::Run;
 pub use work::{Outcome, Packed, Plan, Ran, Todo, Wanted, carry_out};
-
-/// Places for runs; the configuration, of which a process has one, says how many.
-static PLACES: OnceLock<Semaphore> = OnceLock::new();
 
 /// Runs commands or code in a sandbox of its own: 200 with what each wrote and how it
 /// ended, and with the files that the last one changed.
@@ -44,7 +37,7 @@ static PLACES: OnceLock<Semaphore> = OnceLock::new();
 pub async fn run(mut call: Call) -> Answered {
     let by = call.principal()?.clone();
     let settings = Arc::clone(&call.context.settings.run);
-    let place = place(&settings)?;
+    let place = call.context.places.runs.take()?;
     body::require_media(&call.headers, &[JSON])?;
     body::check_length(&call.headers, settings.request_bytes_max)?;
     let text = call.take_body().read(settings.request_bytes_max).await?;
@@ -57,26 +50,6 @@ pub async fn run(mut call: Call) -> Answered {
     let outcome = carry_out(&call.context, &by, plan, None).await?;
     drop(place);
     Ok(reply::json(StatusCode::OK, &document(outcome)))
-}
-
-/// How many runs are under way.
-pub(super) fn fullness(settings: &Run) -> Fullness {
-    Fullness::of_places("runs", places(settings), settings.runs_max)
-}
-
-fn places(settings: &Run) -> &'static Semaphore {
-    PLACES.get_or_init(|| Semaphore::new(settings.runs_max))
-}
-
-/// A place for a run.
-///
-/// # Errors
-///
-/// 429 when all are taken.
-pub(super) fn place(settings: &Run) -> Result<SemaphorePermit<'static>, Problem> {
-    let places = places(settings);
-    let full = || format!("{} runs at once is the limit; try again later", settings.runs_max);
-    places.try_acquire().map_err(|_| Problem::new(kinds::BUSY, full()))
 }
 
 fn document(outcome: Outcome) -> Value {

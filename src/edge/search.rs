@@ -8,21 +8,19 @@ mod query;
 use std::sync::Arc;
 use std::time::Duration;
 
-use sandtree_actors::{Files, Fullness};
+use sandtree_actors::Files;
 use sandtree_workspace::{
     Cancel, SearchError, SearchLimits, SearchMatch, SearchOutcome, SearchRequest,
 };
 use serde_json::{Value, json};
-use tokio::sync::Semaphore;
 use warp::http::StatusCode;
 
 use super::context::Call;
-use super::errors::{Problem, kinds};
+use super::errors::Problem;
 use super::files::{self, kind_word, off_thread};
+use super::places::Places;
 use super::reply::{self, Answered};
 
-/// Searches at a time, in the whole server.
-pub const SEARCHES_MAX: usize = 8;
 /// How long a search waits for its place.
 const PLACE_WAIT_MAX: Duration = Duration::from_secs(10);
 /// Most threads of one search.
@@ -37,14 +35,6 @@ pub const LIMITS: SearchLimits = SearchLimits {
     time_max: Duration::from_secs(30),
     threads: 2,
 };
-
-/// Places for searches.
-static PLACES: Semaphore = Semaphore::const_new(SEARCHES_MAX);
-
-/// How many searches are under way now.
-pub(super) fn fullness() -> Fullness {
-    Fullness::of_places("searches", &PLACES, SEARCHES_MAX)
-}
 
 /// Why a search has no outcome.
 #[derive(Debug)]
@@ -64,7 +54,7 @@ pub enum NotSearched {
 pub async fn find(call: Call) -> Answered {
     let request = query::parse(call.query.as_deref().unwrap_or(""))?;
     let files = call.context.tree.files(&call.project()?).await?;
-    let outcome = look(&files, request).await.map_err(problem)?;
+    let outcome = look(&call.context.places, &files, request).await.map_err(problem)?;
     Ok(reply::json(StatusCode::OK, &document(outcome)))
 }
 
@@ -78,13 +68,12 @@ pub async fn find(call: Call) -> Answered {
 /// # Cancel safety
 ///
 /// Dropped, the search ends soon.
-pub async fn look(files: &Files, mut request: SearchRequest) -> Result<SearchOutcome, NotSearched> {
-    let place = tokio::time::timeout(PLACE_WAIT_MAX, PLACES.acquire()).await;
-    let busy = || {
-        let detail = format!("{SEARCHES_MAX} searches at once is the limit; try again later");
-        NotSearched::Problem(Problem::new(kinds::BUSY, detail))
-    };
-    let place = place.ok().and_then(Result::ok).ok_or_else(busy)?;
+pub async fn look(
+    places: &Places,
+    files: &Files,
+    mut request: SearchRequest,
+) -> Result<SearchOutcome, NotSearched> {
+    let place = places.searches.take_within(PLACE_WAIT_MAX).await.map_err(NotSearched::Problem)?;
     let processors = std::thread::available_parallelism().map_or(1, usize::from);
     request.limits.threads = processors.min(THREADS_MAX);
     let (workspace, cancel) = (Arc::clone(files.workspace()), Cancel::default());

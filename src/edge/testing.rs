@@ -75,6 +75,7 @@ impl Edge {
         let gate = Gate::new(key.map(Secret::new).as_ref(), &settings);
         let context = Context::new(Parts {
             tree: tree.await.unwrap(),
+            places: super::places::Places::new(&settings),
             settings,
             shutdown: CancellationToken::new(),
             tasks: TaskTracker::new(),

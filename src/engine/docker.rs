@@ -79,6 +79,10 @@ pub struct DockerConfig {
     /// Most open files of one process in a sandbox. A daemon that itself may not
     /// have so many, and may not raise that, cannot start sandboxes.
     pub open_files_max: u32,
+    /// Most images that are fetched at once.
+    pub pulls_max: usize,
+    /// Most images that are remembered to be on this machine.
+    pub images_known_max: usize,
     /// Longest time in which an image is fetched.
     pub pull_timeout: Duration,
     /// Longest time until a registry begins to answer.
@@ -97,6 +101,8 @@ impl DockerConfig {
             request_timeout: Duration::from_secs(30),
             concurrency_max: 32,
             open_files_max: 16_384,
+            pulls_max: 4,
+            images_known_max: 256,
             pull_timeout: Duration::from_secs(300),
             pull_begin_timeout: Duration::from_secs(15),
             image_aliases: BTreeMap::new(),
@@ -135,6 +141,8 @@ impl Docker {
             aliases: config.image_aliases,
             pull_timeout: config.pull_timeout,
             pull_begin_timeout: config.pull_begin_timeout,
+            pulls_max: config.pulls_max.max(1),
+            known_max: config.images_known_max,
         };
         let images = Images::new(Arc::clone(&daemon), rules);
         let DockerConfig { instance, open_files_max, .. } = config;

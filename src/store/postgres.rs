@@ -47,7 +47,7 @@ pub struct PostgresConfig {
     /// What holds for every store.
     pub bounds: Bounds,
     /// Connections that read at once.
-    pub readers_max: usize,
+    pub readers_max: u32,
     /// Longest time to connect.
     pub connect_timeout: Duration,
     /// How long a start waits for a server that is away.
@@ -131,10 +131,11 @@ impl Server {
         ]);
         let limit = |limit: Duration| limit.as_millis().to_string();
         let (read, write) = (limit(config.bounds.read_timeout), limit(config.bounds.write_timeout));
+        let readers_max = config.readers_max.max(1) as usize;
         Ok(Self {
             writer: Seats::new(1),
-            readers: Seats::new(config.readers_max.max(1)),
-            readers_max: config.readers_max.max(1),
+            readers: Seats::new(readers_max),
+            readers_max,
             writing: options.clone().options([
                 ("statement_timeout", &*write),
                 ("idle_in_transaction_session_timeout", &*write),

@@ -129,7 +129,7 @@ impl State {
             return Ok(Arc::clone(home));
         }
         let dir = self.context.sandbox_dir(&self.live.row().sandbox);
-        Ok(self.follow(OpenHome::open(dir.root())?))
+        Ok(self.follow(OpenHome::open(dir.root(), self.context.settings.home_bounds())?))
     }
 
     /// From now on the news of this home are told to this actor.

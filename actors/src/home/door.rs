@@ -29,6 +29,7 @@ use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep, sleep_until};
 
+use super::HomeBounds;
 use super::stranger::Stranger;
 use super::waste::Waste;
 use crate::disk::on_disk;
@@ -95,10 +96,11 @@ impl Door {
     /// # Errors
     ///
     /// When the socket cannot be bound.
-    pub(super) fn open_in(dir: PathBuf) -> io::Result<Self> {
-        let waste = Arc::<Waste>::default();
+    pub(super) fn open_in(dir: PathBuf, bounds: HomeBounds) -> io::Result<Self> {
+        let waste = Arc::new(Waste::new(bounds.closing_max));
+        let streams = Arc::new(Owed::new(bounds.owed_max));
         let leaf = watch::Sender::new(listening(bind(&dir)?, &waste));
-        Ok(Self { dir, streams: Arc::default(), leaf, asked_at: Mutex::default(), waste })
+        Ok(Self { dir, streams, leaf, asked_at: Mutex::default(), waste })
     }
 
     /// Notes that a stream is to come, and sees to it that it can.

@@ -17,6 +17,8 @@ use crate::disk::lingering::Lingering;
 const LONG: Duration = Duration::from_secs(60);
 
 /// An open home, and a sandbox that was given its token.
+const BOUNDS: HomeBounds = HomeBounds { requests_max: 16, owed_max: 16, closing_max: 64 };
+
 struct Place {
     dir: TempDir,
     home: Home,
@@ -27,7 +29,7 @@ struct Place {
 impl Place {
     fn new() -> Self {
         let dir = tempfile::tempdir().expect("a directory");
-        let (home, news) = Home::open(dir.path()).expect("a home");
+        let (home, news) = Home::open(dir.path(), BOUNDS).expect("a home");
         let mut place = Self { dir, home, token: String::new(), _news: news };
         place.start();
         place
@@ -146,7 +148,7 @@ async fn whoever_holds_a_link_cannot_take_the_name_from_the_next_home() {
     place.until_shut().await;
     let Place { dir, home, token, _news } = place;
     drop(home);
-    let (home, _news) = Home::open(dir.path()).expect("the next home");
+    let (home, _news) = Home::open(dir.path(), BOUNDS).expect("the next home");
     let place = Place { dir, home, token, _news };
     link.open(STREAM).await.expect_err("a stream of a home that is gone");
     drop(control);

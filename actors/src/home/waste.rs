@@ -15,15 +15,10 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use crate::disk::begin;
 use crate::fullness::taken;
 
-/// Connections of one sandbox that have no place to be heard and wait to be closed;
-/// while there are so many, no more are accepted.
-pub(crate) const CLOSING_MAX: usize = 64;
-/// One of them is the next one's to come.
-const PLACES: usize = CLOSING_MAX + 1;
-
 /// What one home has to close.
 pub(super) struct Waste {
     places: Arc<Semaphore>,
+    places_max: usize,
     queue: Arc<Mutex<Queue>>,
 }
 
@@ -34,13 +29,14 @@ struct Queue {
     is_worked_off: bool,
 }
 
-impl Default for Waste {
-    fn default() -> Self {
-        Self { places: Arc::new(Semaphore::new(PLACES)), queue: Arc::default() }
-    }
-}
-
 impl Waste {
+    /// One in which so many connections can wait to be closed.
+    pub(super) fn new(closing_max: usize) -> Self {
+        // One more is the next one's to come.
+        let places_max = closing_max + 1;
+        Self { places: Arc::new(Semaphore::new(places_max)), places_max, queue: Arc::default() }
+    }
+
     /// A place for one more connection, to be kept until it is closed.
     pub(super) async fn place(&self) -> Option<OwnedSemaphorePermit> {
         // The semaphore is never closed.
@@ -49,7 +45,7 @@ impl Waste {
 
     /// How many places are taken by those who have come.
     pub(super) fn places_taken(&self) -> usize {
-        taken(&self.places, PLACES).saturating_sub(1)
+        taken(&self.places, self.places_max).saturating_sub(1)
     }
 
     /// Whether something is not closed yet.

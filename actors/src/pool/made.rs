@@ -143,7 +143,7 @@ async fn started(context: &Context, note: &Note) -> Answer<Warm> {
         open_workspace(&dir, owner).map(drop).map_err(io::Error::other)
     })
     .await?;
-    let home = OpenHome::open(&root).map_err(|error| Fault::Disk(error.to_string().into()))?;
+    let home = open_home(context, &root)?;
     context.engine.ensure_image(&spec.image).await.map_err(engine_fault)?;
     let created = context.on_engine(context.engine.create(&spec)).await;
     let id = created.map_err(engine_fault)?;
@@ -163,8 +163,13 @@ async fn found(context: &Context, note: &Note) -> Answer<Warm> {
         return Err(Fault::Sandbox("it does not run any more".into()).into());
     }
     let root = context.sandbox_dir(&note.sandbox).root().to_owned();
-    let home = OpenHome::open(&root).map_err(|error| Fault::Disk(error.to_string().into()))?;
+    let home = open_home(context, &root)?;
     linked(context, note, home, fingerprint(&spec)).await
+}
+
+fn open_home(context: &Context, root: &Path) -> Answer<OpenHome> {
+    let opened = OpenHome::open(root, context.settings.home_bounds());
+    Ok(opened.map_err(|error| Fault::Disk(error.to_string().into()))?)
 }
 
 /// Waits until init has dialled home, and makes sure that it is the right one.

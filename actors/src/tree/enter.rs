@@ -112,6 +112,7 @@ impl Tree {
         let limits = LiveLimits {
             events_kept: context.settings.events_kept,
             execs_max: context.settings.execs_max as usize,
+            watches_max: context.settings.watches_max,
             requests_max: context.settings.project_requests_max,
         };
         let live = Live::new(row, limits, Arc::clone(&context.clock));

@@ -28,7 +28,9 @@ impl Tree {
         let admitted = self.admit(key).await?;
         let busy = Busy::new(admitted.hold.live());
         let link = self.lease(&admitted).await?;
-        Ok(Sandbox { link, busy: Arc::new(busy), execs_max: self.settings().execs_max })
+        let settings = self.settings();
+        let (execs_max, watches_max) = (settings.execs_max, settings.watches_max);
+        Ok(Sandbox { link, busy: Arc::new(busy), execs_max, watches_max })
     }
 
     /// The use of a project among all who ask for a turn; waits for it, but not longer

@@ -4,7 +4,6 @@ use metrics::gauge;
 use sandtree_actors::Fullness;
 
 use crate::edge::context::Context;
-use crate::edge::{archive, preview, run, search};
 
 /// Used of a bound; of many of a kind, by the fullest.
 const USED: &str = "sandtree_bound_used";
@@ -33,8 +32,8 @@ pub(super) fn show(context: &Context) {
 
 fn all(context: &Context) -> Vec<Fullness> {
     let mut all = context.tree.fullness();
-    all.extend([archive::fullness(), search::fullness(), run::fullness(&context.settings.run)]);
-    all.push(context.tree.connections(preview::CONNECTIONS_MAX));
+    all.extend(context.places.fullness());
+    all.push(context.tree.connections(context.settings.preview_connections_max));
     all
 }
 

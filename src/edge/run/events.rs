@@ -8,11 +8,12 @@ use std::pin::Pin;
 
 use futures_util::{Stream, stream};
 use sandtree_model::Principal;
-use tokio::sync::{SemaphorePermit, mpsc};
+use tokio::sync::mpsc;
 
 use super::work::{Outcome, Plan, carry_out};
 use super::{end_document, unpacked_document};
 use crate::edge::context::Context;
+use crate::edge::places::Place;
 use crate::edge::reply::SseEvent;
 
 /// Events that the client has not taken yet; beyond them, commands wait.
@@ -25,7 +26,7 @@ pub(super) fn tell(
     context: Context,
     by: Principal,
     plan: Plan,
-    place: SemaphorePermit<'static>,
+    place: Place,
 ) -> impl Stream<Item = SseEvent> + Send + 'static {
     let (sender, receiver) = mpsc::channel(EVENTS_WAITING_MAX);
     let running: Running = Box::pin(async move {

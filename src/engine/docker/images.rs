@@ -18,10 +18,6 @@ use super::call::{Daemon, Trouble};
 
 /// How long it is believed that an image is still there.
 const KNOWN_FOR: Duration = Duration::from_secs(30);
-/// Most images that are remembered.
-const KNOWN_MAX: usize = 256;
-/// Most images that are fetched at once.
-const PULLS_MAX: usize = 4;
 /// Most bytes of an image's name.
 const NAME_BYTES_MAX: usize = 300;
 
@@ -42,6 +38,10 @@ pub(super) struct ImageRules {
     pub(super) aliases: BTreeMap<Box<str>, Box<str>>,
     pub(super) pull_timeout: Duration,
     pub(super) pull_begin_timeout: Duration,
+    /// Most images that are fetched at once.
+    pub(super) pulls_max: usize,
+    /// Most images that are remembered.
+    pub(super) known_max: usize,
 }
 
 type Found = Result<Arc<Image>, EngineError>;
@@ -61,10 +61,10 @@ impl Images {
     pub(super) fn new(daemon: Arc<Daemon>, rules: ImageRules) -> Arc<Self> {
         Arc::new(Self {
             daemon,
+            pulls: Semaphore::new(rules.pulls_max),
             rules,
             known: Mutex::default(),
             searches: Mutex::default(),
-            pulls: Semaphore::new(PULLS_MAX),
         })
     }
 
@@ -103,8 +103,8 @@ impl Images {
     /// How many are being fetched, and how many are remembered.
     pub(super) fn fullness(&self) -> [Fullness; 2] {
         [
-            Fullness::of_places("pulls", &self.pulls, PULLS_MAX),
-            Fullness::of_one("images_known", lock(&self.known).len(), KNOWN_MAX),
+            Fullness::of_places("pulls", &self.pulls, self.rules.pulls_max),
+            Fullness::of_one("images_known", lock(&self.known).len(), self.rules.known_max),
         ]
     }
 
@@ -196,10 +196,10 @@ impl Images {
 
     fn remember(&self, name: &str, image: &Arc<Image>) {
         let mut known = lock(&self.known);
-        if known.len() >= KNOWN_MAX {
+        if known.len() >= self.rules.known_max {
             known.retain(|_, (since, _)| since.elapsed() < KNOWN_FOR);
         }
-        if known.len() < KNOWN_MAX {
+        if known.len() < self.rules.known_max {
             known.insert(name.into(), (Instant::now(), Arc::clone(image)));
         }
     }

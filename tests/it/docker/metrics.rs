@@ -53,3 +53,37 @@ async fn every_metric_of_the_page_is_shown_and_the_page_has_every_one() {
     let untold: Vec<_> = names.difference(&documented).collect();
     assert!(untold.is_empty(), "shown and not documented: {untold:?}");
 }
+
+/// The bounds of the page with the keys of their sizes.
+fn keys_of_bounds() -> Vec<(&'static str, &'static str)> {
+    let rows = PAGE.lines().filter(|line| line.starts_with("| "));
+    let bound_and_key = |row: &'static str| {
+        let bound = row.split("sandtree_bound_used{bound=\"").nth(1)?.split('"').next()?;
+        let size = row.split(" | ").nth(1)?;
+        let key = size.strip_prefix('`').and_then(|key| key.strip_suffix('`'));
+        assert!(key.is_some() || bound == "store_writers", "{bound} has no key: {row}");
+        Some((bound, key?))
+    };
+    rows.filter_map(bound_and_key).collect()
+}
+
+#[tokio::test]
+async fn the_size_of_every_bound_is_in_the_configuration() {
+    let bounds = keys_of_bounds();
+    assert!(bounds.len() >= 24, "{bounds:?}");
+    // None of them is so by itself.
+    let size = |key: &str| if key.ends_with("_bytes") { "70000" } else { "63" };
+    let mut server = server();
+    for (_, key) in &bounds {
+        let name = format!("SANDTREE_{}", key.replace('.', "__").to_uppercase());
+        server = server.env(&name, size(key));
+    }
+    let server = server.start().await;
+    let client = server.client();
+    Project::small(&client, "one").await;
+    let text = client.get("/metrics").await.text();
+    for (bound, key) in bounds {
+        let line = format!("sandtree_bound_max{{bound=\"{bound}\"}} {}", size(key));
+        assert!(text.lines().any(|shown| shown == line), "{key}: no {line} in {text}");
+    }
+}

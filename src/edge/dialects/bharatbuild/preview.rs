@@ -101,7 +101,7 @@ async fn answer(mut call: Call) -> Answered {
     }
     // What is compressed could not be rewritten.
     call.headers.remove(ACCEPT_ENCODING);
-    let reached = preview::reach(&call.context.tree, &key, target.port).await?;
+    let reached = preview::reach(&call.context, &key, target.port).await?;
     let response = reached.pass(call, target.path, target.prefix.clone()).await?;
     Ok(rewritten(response, &target.prefix))
 }
@@ -135,8 +135,8 @@ async fn target(call: &Call, below: &str) -> Result<Option<Target>, Problem> {
 async fn status(call: &Call, target: &Target) -> Answered {
     let (name, key) = project::key(call)?;
     let phase = target.view.project.phase;
-    let is_ready = phase == Phase::Running
-        && preview::reach(&call.context.tree, &key, target.port).await.is_ok();
+    let is_ready =
+        phase == Phase::Running && preview::reach(&call.context, &key, target.port).await.is_ok();
     let body = json!({
         "project_id": name,
         "container_id": project::container_id(&target.view),

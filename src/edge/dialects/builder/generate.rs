@@ -16,16 +16,13 @@ use serde::Deserialize;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::process::{Child, Command};
-use tokio::sync::Semaphore;
 use warp::http::header::{CONTENT_TYPE, HOST};
 use warp::http::{Request, StatusCode, Uri};
 
-use crate::config::dialects::Builder;
+use crate::edge::context::Context;
 use crate::edge::errors::{Problem, kinds};
 
-/// Generations at a time, in the whole server: each may hold an answer in memory.
-const GENERATIONS_MAX: usize = 4;
-/// Largest answer of a generator, in bytes.
+/// Largest answer of a generator, in bytes; each generation may hold one in memory.
 const ANSWER_BYTES_MAX: usize = 256 * 1024 * 1024;
 /// Most files of a JSON answer.
 const FILES_MAX: usize = 10_000;
@@ -35,9 +32,6 @@ const COMPLAINT_BYTES_MAX: u64 = 64 * 1024;
 const COMPLAINT_CHARS_MAX: usize = 500;
 /// Longest name that is made of a prompt, in characters.
 const NAME_CHARS_MAX: usize = 40;
-
-/// Places for generations.
-static PLACES: Semaphore = Semaphore::const_new(GENERATIONS_MAX);
 
 /// A project that was generated.
 #[derive(Debug, PartialEq, Eq)]
@@ -70,13 +64,13 @@ struct Answer {
 ///
 /// 501 when there is none, 429 when too many are under way, 502 when it fails, 504 when it
 /// takes too long.
-pub(super) async fn generated(settings: &Builder, prompt: &str) -> Result<Generated, Problem> {
+pub(super) async fn generated(context: &Context, prompt: &str) -> Result<Generated, Problem> {
+    let settings = &context.settings.dialects.builder;
     if settings.generator.is_empty() {
         let detail = "there is no generator; set dialects.builder.generator";
         return Err(Problem::new(kinds::NOT_IMPLEMENTED, detail));
     }
-    let full = || format!("{GENERATIONS_MAX} generations at once is the limit; try again later");
-    let _place = PLACES.try_acquire().map_err(|_| Problem::new(kinds::BUSY, full()))?;
+    let _place = context.places.generations.take()?;
     let question = serde_json::json!({ "prompt": prompt }).to_string();
     let asked = async {
         match settings.generator.parse::<Uri>() {

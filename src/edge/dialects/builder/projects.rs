@@ -78,8 +78,7 @@ pub(super) async fn generate(mut call: Call) -> Answered {
         let problem = format!("must be 1 to {PROMPT_BYTES_MAX} bytes");
         return Err(Problem::field("prompt", problem));
     }
-    let Generated { name, content } =
-        generated(&call.context.settings.dialects.builder, &prompt).await?;
+    let Generated { name, content } = generated(&call.context, &prompt).await?;
     let by = call.principal()?.clone();
     let key = make(&call, &by, &name).await?;
     if let Err(problem) = fill(&call, &key, content).await {

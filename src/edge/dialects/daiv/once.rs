@@ -15,7 +15,7 @@ use super::validate::{self, Came, Fields, SMALL_BYTES_MAX, Spot, types};
 use crate::edge::context::Call;
 use crate::edge::reply::{self, Response};
 use crate::edge::run::request::{code_commands, source};
-use crate::edge::run::{Outcome, Plan, Todo, Wanted, carry_out, place};
+use crate::edge::run::{Outcome, Plan, Todo, Wanted, carry_out};
 
 /// The profile of these sandboxes.
 const PROFILE: &str = "daiv_run";
@@ -147,7 +147,7 @@ fn plan(call: &Call, image: Option<Box<str>>, commands: Vec<Todo>) -> Plan {
 }
 
 async fn carried_out(call: &Call, came: &Came, plan: Plan) -> Result<Outcome, Refused> {
-    let _place = place(&call.context.settings.run)?;
+    let _place = call.context.places.runs.take()?;
     let limit = plan.time_max;
     let outcome = carry_out(&call.context, call.principal()?, plan, None).await;
     let outcome = outcome.map_err(|problem| came.refused(problem))?;

@@ -39,7 +39,7 @@ struct Seed {
 /// Puts archives into the folders of a session, once. Both are looked at before anything is
 /// written.
 pub(super) async fn seed(mut call: Call) -> Result<Response, Refused> {
-    let _place = archive::place()?;
+    let _place = call.context.places.archives.take()?;
     let seeds = form::receive(&mut call).await?;
     if seeds.is_empty() {
         let words = "At least one of repo_archive and skills_archive must be provided";

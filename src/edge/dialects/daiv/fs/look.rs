@@ -15,6 +15,7 @@ use crate::edge::context::Call;
 use crate::edge::dialects::daiv::refused::Refused;
 use crate::edge::dialects::daiv::validate::{Fields, SMALL_BYTES_MAX, Spot, types};
 use crate::edge::files::off_thread;
+use crate::edge::places::Places;
 use crate::edge::reply::Response;
 use crate::edge::search::{self, NotSearched};
 
@@ -141,7 +142,8 @@ pub(in super::super) async fn grep(mut call: Call) -> Result<Response, Refused> 
         words: false,
     });
     search.include = wanted.glob.iter().map(|glob| Glob::of_name(glob)).collect();
-    let outcome = look(&session.files().await?, search, &wanted.path).await?;
+    let files = session.files().await?;
+    let outcome = look(&call.context.places, &files, search, &wanted.path).await?;
     Ok(answer(outcome.and_then(grepped)))
 }
 
@@ -164,7 +166,8 @@ pub(in super::super) async fn glob(mut call: Call) -> Result<Response, Refused> 
         Err(error) => return Ok(answer::<Globbed>(Err(error))),
     };
     search.include = vec![Glob::of_path(wanted.pattern.trim_start_matches('/'))];
-    let outcome = look(&session.files().await?, search, &wanted.path).await?;
+    let files = session.files().await?;
+    let outcome = look(&call.context.places, &files, search, &wanted.path).await?;
     let found = |outcome: SearchOutcome| {
         let names = outcome
             .matches
@@ -176,11 +179,12 @@ pub(in super::super) async fn glob(mut call: Call) -> Result<Response, Refused> 
 }
 
 async fn look(
+    places: &Places,
     files: &Files,
     wanted: SearchRequest,
     path: &str,
 ) -> Result<Result<SearchOutcome, FsError>, Refused> {
-    match search::look(files, wanted).await {
+    match search::look(places, files, wanted).await {
         Ok(outcome) => Ok(Ok(outcome)),
         Err(NotSearched::Problem(problem)) => Err(problem.into()),
         Err(NotSearched::Search(SearchError::Workspace(error))) => {
