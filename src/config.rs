@@ -225,6 +225,7 @@ impl Config {
             file_bytes_max: server.file_bytes_max,
             archive_bytes_max: server.archive_bytes_max,
             archives_max: server.archives_max,
+            fast_uploads_max: server.fast_uploads_max,
             searches_max: server.searches_max,
             preview_connections_max: server.preview_connections_max,
             websocket_message_bytes_max: server.websocket_message_bytes_max,

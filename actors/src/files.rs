@@ -28,8 +28,9 @@ pub struct Files {
     pub(crate) workspace: Arc<Aside<Workspace>>,
     pub(crate) project: ActorRef<ProjectMsg>,
     pub(crate) busy: Arc<Busy>,
-    /// A write that waits is a request in flight, and bounded as such.
-    _places: Arc<Places>,
+    /// A write that waits is a request in flight, and bounded as such until it is done:
+    /// whoever asked for it may be gone before.
+    places: Arc<Places>,
 }
 
 /// What the event log shows of a write.
@@ -76,7 +77,9 @@ impl Files {
     {
         let (sender, receiver) = oneshot::channel();
         let (workspace, busy) = (Arc::clone(&self.workspace), Arc::clone(&self.busy));
+        let places = Arc::clone(&self.places);
         let job = Box::new(move || {
+            let _places = places;
             let (outcome, notes) = work(&workspace);
             for FileNote { path, change } in notes {
                 busy.live().tell(Event::FileChanged { path, change });
@@ -150,5 +153,5 @@ pub(crate) async fn open(
     let live = Arc::clone(busy.live());
     let opened = blocking(move || live.workspace(&dir)).await?;
     let workspace = opened.map_err(|error| Fault::Disk(error.to_string().into()))?;
-    Ok(Files { workspace, project, busy, _places: Arc::new(places) })
+    Ok(Files { workspace, project, busy, places: Arc::new(places) })
 }

@@ -293,3 +293,18 @@ async fn write_requests<W: AsyncWrite + Unpin>(
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_more_is_owed_than_the_bound_says() {
+        let owed = Arc::new(Owed::<()>::new(2));
+        let first = owed.expect(1).unwrap_or_else(|error| panic!("{error}"));
+        let _second = owed.expect(2).unwrap_or_else(|error| panic!("{error}"));
+        assert!(owed.expect(3).is_err());
+        drop(first);
+        assert!(owed.expect(4).is_ok());
+    }
+}

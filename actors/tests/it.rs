@@ -6,6 +6,8 @@ mod crash;
 mod engine;
 #[path = "it/events.rs"]
 mod events;
+#[path = "it/files.rs"]
+mod files;
 #[path = "it/init.rs"]
 mod init;
 #[path = "it/janitor.rs"]

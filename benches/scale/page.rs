@@ -82,7 +82,7 @@ const WIDE: f64 = 430.0;
 const HIGH: f64 = 300.0;
 /// Powers of ten: of projects, and of microseconds.
 const PROJECTS: (i32, i32) = (2, 5);
-const MICROS: (i32, i32) = (0, 5);
+const MICROS: (i32, i32) = (-1, 5);
 
 fn svg(names: &[&str], curves: &[Vec<(u64, Duration)>]) -> String {
     let mut drawn = String::from(
@@ -103,8 +103,8 @@ fn svg(names: &[&str], curves: &[Vec<(u64, Duration)>]) -> String {
     }
     for power in MICROS.0..=MICROS.1 {
         let y = down(f64::from(power));
-        let label = ["1 \u{b5}s", "10 \u{b5}s", "100 \u{b5}s", "1 ms", "10 ms", "100 ms"];
-        let label = usize::try_from(power).ok().and_then(|power| label.get(power));
+        let label = ["100 ns", "1 \u{b5}s", "10 \u{b5}s", "100 \u{b5}s", "1 ms", "10 ms", "100 ms"];
+        let label = usize::try_from(power - MICROS.0).ok().and_then(|power| label.get(power));
         let _ = writeln!(
             drawn,
             "<line x1=\"{LEFT}\" x2=\"{}\" y1=\"{y}\" y2=\"{y}\" stroke=\"#ddd\"/>\
@@ -117,7 +117,7 @@ fn svg(names: &[&str], curves: &[Vec<(u64, Duration)>]) -> String {
     }
     for ((name, curve), (colour, nth)) in names.iter().zip(curves).zip(COLOURS.iter().zip(0_u8..)) {
         let point = |(size, time): &(u64, Duration)| {
-            let micros = time.as_secs_f64().max(1e-6) * 1e6;
+            let micros = time.as_secs_f64().max(1e-7) * 1e6;
             format!("{:.1},{:.1}", across((*size as f64).log10()), down(micros.log10()))
         };
         let points: Vec<String> = curve.iter().map(point).collect();

@@ -34,6 +34,9 @@ const UPKEEP: Duration = Duration::from_secs(5);
 /// Time that the tree has at least to end its actors.
 const TREE_END_MIN: Duration = Duration::from_secs(2);
 
+/// Threads that block, besides those of archives and searches, which can hold one each for long.
+const BLOCKING_THREADS: usize = 512;
+
 /// Runs the server until it is told to end.
 pub(super) fn serve(mut config: Config) -> Result<(), Failed> {
     telemetry::install(&config.log).map_err(other)?;
@@ -42,7 +45,11 @@ pub(super) fn serve(mut config: Config) -> Result<(), Failed> {
     sandtree_actors::crash::arm_from_environment();
     let data_dir = DataDir::open(&config.server.data_dir)?;
     config.move_to(data_dir.path());
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+    let threads = BLOCKING_THREADS + config.server.archives_max + config.server.searches_max;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .max_blocking_threads(threads)
+        .build();
     let outcome = runtime.map_err(other)?.block_on(run(config, &data_dir));
     drop(data_dir);
     outcome

@@ -52,6 +52,8 @@ pub struct Server {
     pub archive_bytes_max: u64,
     /// Most archives that are packed or unpacked at once.
     pub archives_max: usize,
+    /// Most uploads that are written in large blocks at once.
+    pub fast_uploads_max: usize,
     /// Most searches of files at once.
     pub searches_max: usize,
     /// Most connections to the ports of one sandbox at once.
@@ -225,6 +227,7 @@ pub(super) fn server(r: &mut Reader) -> Server {
         file_bytes_max: r.number(&key("file_bytes_max"), KIB..=TIB),
         archive_bytes_max: r.number(&key("archive_bytes_max"), KIB..=TIB),
         archives_max: r.count(&key("archives_max"), 1..=1024),
+        fast_uploads_max: r.count(&key("fast_uploads_max"), 0..=65_536),
         searches_max: r.count(&key("searches_max"), 1..=1024),
         preview_connections_max: r.count(&key("preview_connections_max"), 1..=65_536),
         websocket_message_bytes_max: r.count(&key("websocket_message_bytes_max"), KIB..=64 * MIB),

@@ -7,6 +7,7 @@
 
 mod pipe;
 
+use bytes::Bytes;
 use futures_util::{Stream, StreamExt, stream};
 use sandtree_actors::Files;
 use sandtree_model::event::FileChange;
@@ -19,7 +20,7 @@ use serde_json::{Value, json};
 use warp::http::header::{CACHE_CONTROL, CONTENT_DISPOSITION, X_CONTENT_TYPE_OPTIONS};
 use warp::http::{HeaderMap, HeaderValue, Method, StatusCode};
 
-use super::body::{self, Body};
+use super::body::{self, BodyError};
 use super::context::Call;
 use super::errors::{Problem, kinds};
 use super::files::{self, next_piece, note, parse, write_problem};
@@ -127,9 +128,9 @@ pub async fn upload(mut call: Call) -> Answered {
     };
     let place = call.context.places.archives.take()?;
     let files = call.context.tree.files(&call.project()?).await?;
-    let summary = unpack(&files, path, options, call.take_body(), limit).await;
-    drop(place);
-    Ok(reply::json(StatusCode::OK, &document(&summary?)))
+    let body = call.take_body().limited(limit);
+    let summary = unpack(&files, path, options, body, place).await?;
+    Ok(reply::json(StatusCode::OK, &document(&summary)))
 }
 
 /// The archive as a stream. Waits for its first piece, so that what is wrong from the
@@ -165,19 +166,21 @@ async fn unpack(
     files: &Files,
     path: WorkspacePath,
     options: ExtractOptions,
-    body: Body,
-    limit: u64,
+    body: impl Stream<Item = Result<Bytes, BodyError>>,
+    place: Place,
 ) -> Result<ArchiveSummary, Problem> {
     let (reader, sender) = PieceReader::new();
     let unpacked = files.write(move |workspace| {
         let outcome = workspace.archive_in(reader, &path, &options);
+        // Held until here: it goes on when the client has gone.
+        drop(place);
         // What was unpacked before a failure stays, so it is told in any case.
         (Ok(outcome), vec![note(&path, FileChange::Written)])
     });
     let feed = async move {
         // Dropped where this ends, which is what the other side waits for.
         let sender = sender;
-        let mut body = std::pin::pin!(body.limited(limit));
+        let mut body = std::pin::pin!(body);
         while let Some(piece) = next_piece(&mut body).await? {
             if sender.send(Some(piece)).await.is_err() {
                 // The other side has an answer already.

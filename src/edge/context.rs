@@ -63,6 +63,8 @@ pub struct EdgeSettings {
     pub archive_bytes_max: u64,
     /// Most archives that are packed or unpacked at once.
     pub archives_max: usize,
+    /// Most uploads that are written in large blocks at once; more are slower.
+    pub fast_uploads_max: usize,
     /// Most searches of files at once; more wait for a while.
     pub searches_max: usize,
     /// Most connections to the ports of one sandbox at once.
@@ -90,6 +92,7 @@ impl Default for EdgeSettings {
             file_bytes_max: 1024 * 1024 * 1024,
             archive_bytes_max: 4 * 1024 * 1024 * 1024,
             archives_max: 32,
+            fast_uploads_max: 64,
             searches_max: 8,
             preview_connections_max: 256,
             websocket_message_bytes_max: 1024 * 1024,

@@ -33,7 +33,7 @@ pub use listing::tree;
 pub(super) use upload::{STALL_MAX, next_piece};
 pub use upload::{remove, write};
 
-/// Bytes that are read or written at a time.
+/// Bytes of a download or of an archive that go at a time.
 pub(super) const PIECE_BYTES: usize = 256 * 1024;
 
 /// A path that a client sent; an empty one is the workspace itself.

@@ -17,6 +17,8 @@ pub type Place = OwnedSemaphorePermit;
 pub struct Places {
     /// For archives that are packed or unpacked.
     pub archives: Kind,
+    /// For uploads that have much memory each; the others are slower.
+    pub fast_uploads: Kind,
     /// For projects that are generated.
     pub generations: Kind,
     /// For one-shot runs.
@@ -31,6 +33,7 @@ impl Places {
     pub fn new(settings: &EdgeSettings) -> Self {
         Self {
             archives: Kind::new("archives", settings.archives_max),
+            fast_uploads: Kind::new("fast_uploads", settings.fast_uploads_max),
             generations: Kind::new("generations", settings.dialects.builder.generations_max),
             runs: Kind::new("runs", settings.run.runs_max),
             searches: Kind::new("searches", settings.searches_max),
@@ -38,9 +41,9 @@ impl Places {
     }
 
     /// How many of each kind are taken.
-    pub(super) fn fullness(&self) -> [Fullness; 4] {
-        let Self { archives, generations, runs, searches } = self;
-        [archives, generations, runs, searches]
+    pub(super) fn fullness(&self) -> [Fullness; 5] {
+        let Self { archives, fast_uploads, generations, runs, searches } = self;
+        [archives, fast_uploads, generations, runs, searches]
             .map(|kind| Fullness::of_places(kind.name, &kind.free, kind.max))
     }
 }

@@ -16,9 +16,9 @@ use crate::disk::lingering::Lingering;
 /// More than a stream's asker waits for it.
 const LONG: Duration = Duration::from_secs(60);
 
-/// An open home, and a sandbox that was given its token.
 const BOUNDS: HomeBounds = HomeBounds { requests_max: 16, owed_max: 16, closing_max: 64 };
 
+/// An open home, and a sandbox that was given its token.
 struct Place {
     dir: TempDir,
     home: Home,

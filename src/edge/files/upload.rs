@@ -19,14 +19,20 @@ use super::{Begun, begin, blocking, note, parse, parse_mode, problem, write_prob
 use crate::edge::body::{self, BodyError};
 use crate::edge::context::Call;
 use crate::edge::errors::{Problem, kinds};
+use crate::edge::places::Place;
 use crate::edge::reply::{self, Answered};
 
 /// Longest time between two pieces of a body.
 pub(in crate::edge) const STALL_MAX: Duration = Duration::from_secs(60);
 
-/// Bytes that are gathered before they are written. To hand a block to a thread costs as much as
-/// to copy some hundred KiB, so that a quarter of it takes 1.4 times the CPU time.
+/// Bytes that are gathered before they are written, while there is a place for fast uploads. To
+/// hand a block to a thread costs as much as to copy some hundred KiB, so that a quarter of it
+/// takes 1.4 times the CPU time.
 const BLOCK_BYTES: usize = 1024 * 1024;
+/// The same for all others, and for small files: every upload can hold two blocks.
+const SMALL_BLOCK_BYTES: usize = 64 * 1024;
+/// The least, however little is announced.
+const SMALLEST_BLOCK_BYTES: usize = 4096;
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -60,7 +66,9 @@ pub async fn write(mut call: Call) -> Answered {
     let files = call.context.tree.files(&call.project()?).await?;
     let expected = body::length(&call.headers);
     let staged = blocking(&files, move |workspace| workspace.stage(limit)).await?;
-    let mut upload = Upload::new(staged, expected);
+    let is_small = expected.is_some_and(|bytes| bytes <= SMALL_BLOCK_BYTES as u64);
+    let fast = if is_small { None } else { call.context.places.fast_uploads.take().ok() };
+    let mut upload = Upload::new(staged, expected, fast);
     let staged = upload.receive(call.take_body().limited(limit)).await?;
     let staged = match mode {
         Some(mode) => staged.with_mode(mode),
@@ -162,8 +170,9 @@ fn check(
 /// A file on its way. Dropped with the request, it is removed where blocking is allowed.
 struct Upload {
     held: Option<Held>,
-    /// Room of a block: no more than the file is said to need.
-    room: usize,
+    /// Bytes of a block: no more than the file is said to need.
+    block_bytes: usize,
+    _fast: Option<Place>,
 }
 
 enum Held {
@@ -173,10 +182,11 @@ enum Held {
 }
 
 impl Upload {
-    fn new(staged: Staged, expected: Option<u64>) -> Self {
+    fn new(staged: Staged, expected: Option<u64>, fast: Option<Place>) -> Self {
+        let most = if fast.is_some() { BLOCK_BYTES } else { SMALL_BLOCK_BYTES };
         let expected = expected.and_then(|bytes| usize::try_from(bytes).ok());
-        let room = expected.map_or(BLOCK_BYTES, |bytes| bytes.min(BLOCK_BYTES));
-        Self { held: Some(Held::Idle(staged)), room }
+        let block_bytes = expected.map_or(most, |bytes| bytes.clamp(SMALLEST_BLOCK_BYTES, most));
+        Self { held: Some(Held::Idle(staged)), block_bytes, _fast: fast }
     }
 
     /// Writes a body to the disk as it comes.
@@ -185,17 +195,24 @@ impl Upload {
         body: impl Stream<Item = Result<Bytes, BodyError>>,
     ) -> Result<Staged, Problem> {
         let mut body = std::pin::pin!(body);
-        let mut block = Vec::with_capacity(self.room);
+        let mut block = Vec::with_capacity(self.block_bytes);
         while let Some(piece) = next_piece(&mut body).await? {
-            let mut rest = fill(&mut block, &piece);
+            let mut rest = self.fill(&mut block, &piece);
             while !rest.is_empty() {
                 block = self.store(block).await?;
-                block.reserve_exact(self.room);
-                rest = fill(&mut block, rest);
+                block.reserve_exact(self.block_bytes);
+                rest = self.fill(&mut block, rest);
             }
         }
         self.store(block).await?;
         Ok(self.written().await?.0)
+    }
+
+    /// Puts into a block what it still has room for, and returns the rest.
+    fn fill<'a>(&self, block: &mut Vec<u8>, bytes: &'a [u8]) -> &'a [u8] {
+        let (now, rest) = bytes.split_at(bytes.len().min(self.block_bytes - block.len()));
+        block.extend_from_slice(now);
+        rest
     }
 
     /// Begins to write a block, as soon as the one before it is written, which is empty then and
@@ -222,21 +239,15 @@ impl Upload {
     }
 }
 
-/// Puts into a block what it still has room for, and returns the rest.
-fn fill<'a>(block: &mut Vec<u8>, bytes: &'a [u8]) -> &'a [u8] {
-    let (now, rest) = bytes.split_at(bytes.len().min(BLOCK_BYTES - block.len()));
-    block.extend_from_slice(now);
-    rest
-}
-
 impl Drop for Upload {
     fn drop(&mut self) {
-        // A file that is being written is dropped by the thread that writes.
-        if let Some(Held::Idle(staged)) = self.held.take()
+        // While a thread writes to the file, it is that thread which drops it; but it may have
+        // ended long ago.
+        if let Some(held) = self.held.take()
             && let Ok(runtime) = tokio::runtime::Handle::try_current()
         {
             // Nobody waits for it: what it leaves is swept.
-            runtime.spawn_blocking(move || drop(staged));
+            runtime.spawn_blocking(move || drop(held));
         }
     }
 }
@@ -267,9 +278,12 @@ fn lost() -> Problem {
 #[cfg(test)]
 mod tests {
     use futures_util::stream;
+    use sandtree_testkit::until;
     use sandtree_workspace::Owner;
 
     use super::*;
+    use crate::edge::context::EdgeSettings;
+    use crate::edge::places::Places;
 
     fn workspace(dir: &tempfile::TempDir) -> Workspace {
         let me = std::fs::metadata(dir.path()).unwrap();
@@ -286,16 +300,26 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let workspace = workspace(&dir);
         // Pieces that end before, at and after the end of a block, and one of several blocks.
-        let block = BLOCK_BYTES;
-        let sizes = [block - 1, 1, block, 1, 3 * block, 2000, 0, 5];
+        let (block, small) = (BLOCK_BYTES, SMALL_BLOCK_BYTES);
+        let sizes = [block - 1, 1, block, 1, 3 * block, 2000, 0, 5, small - 1, small, small + 1];
         let content: Vec<u8> = (0..sizes.iter().sum()).map(|n: usize| (n % 251) as u8).collect();
-        for expected in [None, Some(content.len() as u64), Some(1)] {
+        let places = Places::new(&EdgeSettings::default());
+        let told = Some(content.len() as u64);
+        for (expected, is_fast) in [
+            (None, true),
+            (None, false),
+            (told, true),
+            (told, false),
+            (Some(1), true),
+            (Some(0), false),
+        ] {
             let mut left = &content[..];
             let pieces: Vec<_> = sizes
                 .iter()
                 .map(|size| Ok(Bytes::copy_from_slice(left.split_off(..*size).unwrap())))
                 .collect();
-            let mut upload = Upload::new(workspace.stage(8 << 20).unwrap(), expected);
+            let fast = is_fast.then(|| places.fast_uploads.take().unwrap());
+            let mut upload = Upload::new(workspace.stage(8 << 20).unwrap(), expected, fast);
             let staged = upload.receive(stream::iter(pieces)).await.unwrap();
             let path = WorkspacePath::parse("a/b.bin").unwrap();
             let (_, entry) = commit(&workspace, staged, &path, &Precondition::None).unwrap();
@@ -310,7 +334,7 @@ mod tests {
         let workspace = workspace(&dir);
         let path = WorkspacePath::parse("a/b.bin").unwrap();
         for existed in [false, true] {
-            let mut upload = Upload::new(workspace.stage(10).unwrap(), Some(0));
+            let mut upload = Upload::new(workspace.stage(10).unwrap(), Some(0), None);
             let staged = upload.receive(stream::empty()).await.unwrap();
             let told = commit(&workspace, staged, &path, &Precondition::None).unwrap().0;
             assert_eq!(told, existed);
@@ -318,10 +342,30 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn an_upload_that_is_given_up_between_two_blocks_leaves_nothing() {
+        let dir = tempfile::tempdir().unwrap();
+        let staging = dir.path().join("staging");
+        let staged = || -> Vec<u64> {
+            let entries = std::fs::read_dir(&staging).unwrap();
+            entries.map(|entry| entry.unwrap().metadata().unwrap().len()).collect()
+        };
+        let mut upload = Upload::new(workspace(&dir).stage(1 << 20).unwrap(), None, None);
+        let piece = Ok(Bytes::from(vec![1; SMALL_BLOCK_BYTES + 1]));
+        let body = stream::iter([piece]).chain(stream::pending());
+        let written = until("a block", async || staged() == [SMALL_BLOCK_BYTES as u64]);
+        tokio::select! {
+            _ = upload.receive(body) => panic!("there is more to come"),
+            () = written => {}
+        }
+        drop(upload);
+        until("the file to go", async || staged().is_empty()).await;
+    }
+
+    #[tokio::test]
     async fn too_much_is_refused_with_the_limit_and_leaves_nothing() {
         let dir = tempfile::tempdir().unwrap();
         let workspace = workspace(&dir);
-        let mut upload = Upload::new(workspace.stage(3).unwrap(), Some(4));
+        let mut upload = Upload::new(workspace.stage(3).unwrap(), Some(4), None);
         let pieces = stream::iter([Ok(Bytes::from_static(b"1234"))]);
         let problem = upload.receive(pieces).await.unwrap_err();
         assert_eq!(problem.document()["limit"], 3);

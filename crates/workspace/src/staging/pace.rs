@@ -7,9 +7,9 @@ use std::num::NonZeroU64;
 
 use rustix::fs::{Advice, fadvise};
 
-/// Most that is written at once. The kernel takes memory for it in blocks as large as the write,
-/// up to this one of what was just in use. Larger blocks are, in a virtual machine, often those
-/// that its host has taken back and has to find anew: writes of 1 MiB were three times slower.
+/// Most that is written at once. The kernel takes memory for it in blocks as large as the write.
+/// Those up to this size it has at hand; larger ones are, in a virtual machine, often such as the
+/// host has taken back and has to find anew. Writes of 1 MiB were three times slower there.
 const WRITE_MAX: usize = 128 << 10;
 
 /// How much the disk is given at a time. Small files wait for the one `fsync` only.
@@ -22,7 +22,7 @@ pub(super) struct Pace {
 }
 
 impl Pace {
-    /// Writes the first of these bytes, where `at` were written before, and says how many it were.
+    /// Writes the first of these bytes, where `at` were written before, and says how many they were.
     pub(super) fn write(&mut self, mut file: &File, at: u64, bytes: &[u8]) -> io::Result<usize> {
         let written = file.write(&bytes[..bytes.len().min(WRITE_MAX)])?;
         self.give(file, at + written as u64);

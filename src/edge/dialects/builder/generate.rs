@@ -19,7 +19,7 @@ use tokio::process::{Child, Command};
 use warp::http::header::{CONTENT_TYPE, HOST};
 use warp::http::{Request, StatusCode, Uri};
 
-use crate::edge::context::Context;
+use crate::config::dialects::Builder;
 use crate::edge::errors::{Problem, kinds};
 
 /// Largest answer of a generator, in bytes; each generation may hold one in memory.
@@ -62,15 +62,12 @@ struct Answer {
 ///
 /// # Errors
 ///
-/// 501 when there is none, 429 when too many are under way, 502 when it fails, 504 when it
-/// takes too long.
-pub(super) async fn generated(context: &Context, prompt: &str) -> Result<Generated, Problem> {
-    let settings = &context.settings.dialects.builder;
+/// 501 when there is none, 502 when it fails, 504 when it takes too long.
+pub(super) async fn generated(settings: &Builder, prompt: &str) -> Result<Generated, Problem> {
     if settings.generator.is_empty() {
         let detail = "there is no generator; set dialects.builder.generator";
         return Err(Problem::new(kinds::NOT_IMPLEMENTED, detail));
     }
-    let _place = context.places.generations.take()?;
     let question = serde_json::json!({ "prompt": prompt }).to_string();
     let asked = async {
         match settings.generator.parse::<Uri>() {

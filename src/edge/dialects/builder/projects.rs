@@ -17,6 +17,7 @@ use crate::edge::archive;
 use crate::edge::context::Call;
 use crate::edge::errors::{Problem, kinds};
 use crate::edge::files::{self, Change};
+use crate::edge::places::Place;
 use crate::edge::reply::{self, Answered};
 
 /// Most projects of a list, and of one read of the store.
@@ -69,7 +70,7 @@ pub(super) async fn all(call: &Call) -> Result<Vec<View>, Problem> {
 ///
 /// # Errors
 ///
-/// 501 when the configuration has no generator, 409 when there is a project of that name,
+/// 501 when the configuration has no generator, 429 when too many are under way, 409 when there is a project of that name,
 /// 502 when the generator fails.
 pub(super) async fn generate(mut call: Call) -> Answered {
     rates::count(&call, Kind::Generation)?;
@@ -78,10 +79,12 @@ pub(super) async fn generate(mut call: Call) -> Answered {
         let problem = format!("must be 1 to {PROMPT_BYTES_MAX} bytes");
         return Err(Problem::field("prompt", problem));
     }
-    let Generated { name, content } = generated(&call.context, &prompt).await?;
+    let place = call.context.places.generations.take()?;
+    let settings = &call.context.settings.dialects.builder;
+    let Generated { name, content } = generated(settings, &prompt).await?;
     let by = call.principal()?.clone();
     let key = make(&call, &by, &name).await?;
-    if let Err(problem) = fill(&call, &key, content).await {
+    if let Err(problem) = fill(&call, &key, content, place).await {
         // Half a project helps nobody; the janitor of a later attempt is its 409.
         let delete = Operation::Delete { keep_files: false };
         if let Err(failure) = call.context.tree.operate(&by, &key, delete).await {
@@ -107,8 +110,14 @@ async fn make(call: &Call, by: &Principal, name: &str) -> Result<ProjectKey, Pro
     Ok(ProjectKey { tenant: by.tenant.clone(), id })
 }
 
-/// Writes what was generated; its paths are as hostile as any.
-async fn fill(call: &Call, key: &ProjectKey, content: Content) -> Result<(), Problem> {
+/// Writes what was generated; its paths are as hostile as any. The place is held as long as
+/// anything of it is in memory.
+async fn fill(
+    call: &Call,
+    key: &ProjectKey,
+    content: Content,
+    place: Place,
+) -> Result<(), Problem> {
     let open = call.context.tree.files(key).await?;
     match content {
         Content::Archive(bytes) => {
@@ -121,7 +130,7 @@ async fn fill(call: &Call, key: &ProjectKey, content: Content) -> Result<(), Pro
                 manner: Manner::AsIs,
             };
             let unpacked = open.write(move |workspace| {
-                let root = WorkspacePath::root();
+                let (root, _place) = (WorkspacePath::root(), place);
                 (Ok(workspace.archive_in(std::io::Cursor::new(bytes), &root, &options)), Vec::new())
             });
             let unpacked = unpacked.await.map_err(files::write_problem)?;
@@ -136,6 +145,7 @@ async fn fill(call: &Call, key: &ProjectKey, content: Content) -> Result<(), Pro
                 let written = open.write(move |workspace| change.apply(workspace)).await;
                 written.map_err(files::write_problem)?;
             }
+            drop(place);
         }
     }
     Ok(())

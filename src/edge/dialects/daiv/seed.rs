@@ -39,13 +39,15 @@ struct Seed {
 /// Puts archives into the folders of a session, once. Both are looked at before anything is
 /// written.
 pub(super) async fn seed(mut call: Call) -> Result<Response, Refused> {
-    let _place = call.context.places.archives.take()?;
+    let place = call.context.places.archives.take()?;
     let seeds = form::receive(&mut call).await?;
     if seeds.is_empty() {
         let words = "At least one of repo_archive and skills_archive must be provided";
         return Err(Refused::said(StatusCode::UNPROCESSABLE_ENTITY, words));
     }
-    let seeds = off_thread(move || check(seeds)).await??;
+    // Held by what goes on when the client has gone.
+    let checked = off_thread(move || check(seeds).map(|seeds| (seeds, place))).await?;
+    let (seeds, place) = checked?;
     let session = Session::enter(&call).await?;
     if session.is_seeded().await? {
         return Err(Refused::said(StatusCode::CONFLICT, "Session already seeded"));
@@ -54,6 +56,7 @@ pub(super) async fn seed(mut call: Call) -> Result<Response, Refused> {
     let unpacked = files.write(move |workspace| {
         let mut notes = Vec::new();
         let outcome = seeds.into_iter().try_for_each(|seed| seed.unpack(workspace, &mut notes));
+        drop(place);
         (Ok(outcome), notes)
     });
     unpacked.await??;
