@@ -18,7 +18,8 @@ const MAY_DIFFER: usize = 6;
 /// What a server uses.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Used {
-    memory_bytes: u64,
+    own_bytes: u64,
+    resident_bytes: u64,
     descriptors: usize,
     threads: usize,
     containers: usize,
@@ -33,7 +34,8 @@ impl Used {
         let count =
             |dir: &str| std::fs::read_dir(server.data_dir().join(dir)).map_or(0, Iterator::count);
         Self {
-            memory_bytes: server.resident_bytes(),
+            own_bytes: server.own_bytes(),
+            resident_bytes: server.resident_bytes(),
             descriptors,
             threads,
             containers: server.containers().len(),
@@ -44,7 +46,7 @@ impl Used {
 
     /// Whether all is as it was before.
     pub(crate) fn is_back_at(&self, before: &Self) -> bool {
-        self.memory_bytes <= before.memory_bytes + MEMORY_MAY_GROW_BYTES
+        self.own_bytes <= before.own_bytes + MEMORY_MAY_GROW_BYTES
             && self.descriptors <= before.descriptors + MAY_DIFFER
             && self.threads <= before.threads + MAY_DIFFER
             && (self.containers, self.directories, self.disk_bytes) == (0, 0, 0)
@@ -70,9 +72,14 @@ impl Used {
 
     /// Reports what was used before and `after`.
     pub(crate) fn tell(&self, after: &Self, report: &mut Report) {
-        let kib = |used: &Self| used.memory_bytes / 1024;
         let both = |before: String, after: String| format!("{before} before, {after} after");
-        report.line("memory", both(format!("{} KiB", kib(self)), format!("{} KiB", kib(after))));
+        for (what, before, after) in [
+            ("memory of its own", self.own_bytes, after.own_bytes),
+            ("memory with the pages of its program", self.resident_bytes, after.resident_bytes),
+        ] {
+            let kib = |bytes| format!("{} KiB", bytes / 1024);
+            report.line(what, both(kib(before), kib(after)));
+        }
         for (what, before, after) in [
             ("descriptors", self.descriptors, after.descriptors),
             ("threads", self.threads, after.threads),
