@@ -46,7 +46,7 @@ impl Used {
 
     /// Whether all is as it was before.
     pub(crate) fn is_back_at(&self, before: &Self) -> bool {
-        self.own_bytes <= before.own_bytes + MEMORY_MAY_GROW_BYTES
+        self.resident_bytes <= before.resident_bytes + MEMORY_MAY_GROW_BYTES
             && self.descriptors <= before.descriptors + MAY_DIFFER
             && self.threads <= before.threads + MAY_DIFFER
             && (self.containers, self.directories, self.disk_bytes) == (0, 0, 0)

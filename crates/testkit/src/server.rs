@@ -89,6 +89,7 @@ impl TestServer {
 
     /// The part of it that is its own: not the pages of its program, of which more are in memory
     /// the more of its code has run.
+    #[must_use]
     pub fn own_bytes(&self) -> u64 {
         self.status_bytes("RssAnon:")
     }

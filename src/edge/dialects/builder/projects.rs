@@ -70,8 +70,8 @@ pub(super) async fn all(call: &Call) -> Result<Vec<View>, Problem> {
 ///
 /// # Errors
 ///
-/// 501 when the configuration has no generator, 429 when too many are under way, 409 when there is a project of that name,
-/// 502 when the generator fails.
+/// 501 when the configuration has no generator, 429 when too many are under way, 409 when there
+/// is a project of that name, 502 when the generator fails.
 pub(super) async fn generate(mut call: Call) -> Answered {
     rates::count(&call, Kind::Generation)?;
     let Prompt { prompt } = call.json().await?;
